@@ -1,0 +1,42 @@
+// The bytes of one file, wherever they are: the seam that later storage (HTTP ranges) plugs into.
+//
+// A local file is mapped and read without a copy; on a network file system it is read by pread. A mapped file that
+// shrinks while it is read would end the process by SIGBUS: the guard puts zero pages in place of the lost ones and marks
+// the source, and check() turns the mark into an Error. Who trusts bytes for good calls check() after using them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace solera::checkpoint {
+
+class Source {
+ public:
+  virtual ~Source() = default;
+  virtual const std::string& path() const = 0;
+  virtual std::uint64_t size() const = 0;
+
+  // `length` bytes from `offset`: a view into the mapping, or `scratch` filled (grown as needed). The view lives as long as
+  // the source and, where it is in scratch, until scratch changes. Throws Error (io) past the end. Thread-safe.
+  virtual std::span<const std::byte> view(std::uint64_t offset, std::uint64_t length,
+                                          std::vector<std::byte>& scratch) const = 0;
+
+  // Tells the system that this range is wanted soon, or no longer. Only advice.
+  virtual void want(std::uint64_t offset, std::uint64_t length) const;
+  virtual void release(std::uint64_t offset, std::uint64_t length) const;
+
+  // Throws Error (io) if bytes were lost since it was opened: "X: the file shrank while it was read".
+  virtual void check() const;
+};
+
+enum class Access { kAuto, kMap, kRead };  // kAuto: map on local file systems, read elsewhere
+
+std::shared_ptr<const Source> open_file(const std::string& path, Access access = Access::kAuto);
+// Bytes in memory under a name: tests, fuzzing, unpacked archive members.
+std::shared_ptr<const Source> memory_source(std::string name, std::vector<std::byte> bytes);
+
+}  // namespace solera::checkpoint

@@ -1,0 +1,140 @@
+// What a merge method is to the planner and the executor. The table of all methods is methods.h.
+//
+// A method file offers the formula over spans (for tests, small tensors, Python) and a function over a TensorPass that does
+// the same in streamed passes; `make_method` joins it with its parameter lists. The planner resolves every parameter for
+// every output tensor before a byte is read, so a method sees plain values.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "solera/merge/parameter.h"
+#include "solera/weights/pass.h"
+
+namespace solera::merge {
+
+enum class BasePolicy {
+  kNone,      // base_model only donates config and tokenizer
+  kAsModel,   // an unlisted base_model is one more model (linear)
+  kRequired,  // changes are taken from it; it is never among the models
+};
+
+enum class Rounding { kPromoteAll, kPromoteBase };  // without dtype: result type from all inputs, or from base and models
+
+// One output tensor while it is made.
+struct TensorPass {
+  std::string_view name;                         // of the output tensor
+  std::span<const std::int64_t> shape;
+  std::span<const weights::Operand> operands;     // base first where the method has one, then the models
+  bool has_base = false;
+  const weights::Engine& engine;
+  weights::Sink* sink = nullptr;                 // null during a survey
+
+  std::size_t models() const { return operands.size() - (has_base ? 1 : 0); }
+  std::int64_t elements() const { return operands.front().tensor->elements(); }
+  bool wide() const { return weights::needs_double(operands); }
+};
+
+// What planning knows of one output tensor.
+struct Binding {
+  std::string tensor;
+  std::span<const std::int64_t> shape;
+  Rules rules = Rules::kMergekit;
+  Lookup global;
+  std::vector<Lookup> models;            // one a model that takes part, base left out
+  std::vector<std::string> model_names;
+  std::vector<std::string>* warnings = nullptr;
+};
+
+// A method with its parameters, for all output tensors of a plan.
+class Program {
+ public:
+  virtual ~Program() = default;
+  // Tensor number `index` (0, 1, 2, ... in order) gets its parameters. Throws Error (usage).
+  virtual void bind(std::size_t index, const Binding& binding) = 0;
+  virtual std::string describe(std::size_t index) const = 0;  // resolved values for --dry-run and the plan's hash
+  // A look at the whole model before any tensor is written: whole-model thresholds and norms. Called once if needed.
+  virtual bool wants_survey() const { return false; }
+  virtual void survey(std::span<const TensorPass>) {}
+  virtual void merge(std::size_t index, const TensorPass& pass) = 0;
+  // Bytes of memory beyond the passes' scratch that merge() needs for a tensor: whole-tensor methods.
+  virtual std::uint64_t extra_memory(std::size_t) const { return 0; }
+};
+
+struct Method {
+  std::string name;      // "ties"
+  std::string summary;   // one line: what a user gets
+  std::string citation;  // "Yadav et al. 2023, arXiv 2306.01708"
+  BasePolicy base = BasePolicy::kNone;
+  int min_models = 1, max_models = 1 << 20;
+  std::unique_ptr<Program> (*program)() = nullptr;
+  std::vector<Field> (*parameters)() = nullptr;        // described, not bound: for help and docs
+  std::vector<Field> (*model_parameters)() = nullptr;
+};
+
+// The formula of a method as streamed passes.
+template <class Params, class ModelParams>
+using MergeFunction = void (*)(const TensorPass&, const Params&, std::span<const ModelParams>);
+// Checks what fields cannot say of single values. Throws Error (usage).
+template <class Params, class ModelParams>
+using CheckFunction = void (*)(const Params&, std::span<const ModelParams>);
+
+std::string describe_fields(std::span<const Field> fields);
+
+// A Program made of plain functions. Methods with a survey derive from it.
+template <class Params, class ModelParams>
+class TypedProgram : public Program {
+ public:
+  TypedProgram(MergeFunction<Params, ModelParams> merge, CheckFunction<Params, ModelParams> check)
+      : merge_(merge), check_(check) {}
+
+  void bind(std::size_t index, const Binding& binding) override {
+    Bound& bound = bound_.emplace_back(std::make_unique<BoundTensor>()), &b = bound;
+    auto global = fields_of(b->params);
+    resolve_fields(global, binding.global, binding.rules, "", *binding.warnings);
+    b->models.resize(binding.models.size());
+    for (std::size_t i = 0; i < binding.models.size(); ++i) {
+      auto model = fields_of(b->models[i]);
+      resolve_fields(model, binding.models[i], binding.rules, binding.model_names[i], *binding.warnings);
+    }
+    if (check_) check_(b->params, b->models);
+    (void)index;
+  }
+  std::string describe(std::size_t index) const override {
+    BoundTensor& b = *bound_[index];
+    std::string text = describe_fields(fields_of(b.params));
+    for (ModelParams& m : b.models) {
+      const std::string one = describe_fields(fields_of(m));
+      if (!one.empty()) text += (text.empty() ? "[" : " [") + one + "]";
+    }
+    return text;
+  }
+  void merge(std::size_t index, const TensorPass& pass) override { merge_(pass, params(index), models(index)); }
+
+ protected:
+  const Params& params(std::size_t index) const { return bound_[index]->params; }
+  std::span<const ModelParams> models(std::size_t index) const { return bound_[index]->models; }
+  std::size_t count() const { return bound_.size(); }
+
+ private:
+  struct BoundTensor {
+    Params params;
+    std::vector<ModelParams> models;
+  };
+  using Bound = std::unique_ptr<BoundTensor>;  // stable addresses: fields point into it
+  std::vector<Bound> bound_;
+  MergeFunction<Params, ModelParams> merge_;
+  CheckFunction<Params, ModelParams> check_;
+};
+
+template <class Params>
+std::vector<Field> described_fields() {
+  static Params params;  // defaults, only read
+  return fields_of(params);
+}
+
+}  // namespace solera::merge

@@ -1,0 +1,55 @@
+// From a configuration and open models to a plan: every output tensor with its inputs, types and resolved parameters. All that can
+// be wrong is found here, before a byte of a tensor is read or written.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "solera/base/pattern.h"
+#include "solera/checkpoint/checkpoint.h"
+#include "solera/checkpoint/writer.h"
+#include "solera/merge/config.h"
+#include "solera/merge/method.h"
+
+namespace solera::merge {
+
+struct PlanOptions {
+  bool allow_missing = false;          // tensors that some models lack are merged over those that have them
+  std::vector<Pattern> include, exclude;  // tensors not selected are taken from the base (else the first model) as they are
+  std::uint64_t shard_bytes = 5'000'000'000;
+  bool single_file = false;
+};
+
+struct TensorPlan {
+  checkpoint::TensorInfo out;
+  enum class Action { kMerge, kCopy } action = Action::kMerge;
+  std::vector<weights::Operand> operands;  // as TensorPass wants them; one for a copy
+  bool has_base = false;
+  std::size_t bound = 0;                   // number in the program, for kMerge
+  std::string note;                        // why a copy: "integer tensor", "not selected", "only in fine-a"
+};
+
+struct Plan {
+  MergeConfig config;
+  const Method* method = nullptr;
+  std::vector<std::unique_ptr<checkpoint::Checkpoint>> models;  // all inputs, base first where there is one; addresses stable
+  std::vector<std::string> labels;                              // their names in messages
+  int donor = 0;                                                // whose config and side files are carried
+  std::vector<TensorPlan> tensors;                              // sorted by output name; as layout.tensors
+  checkpoint::Layout layout;
+  std::unique_ptr<Program> program;
+  std::vector<std::string> warnings;
+
+  std::uint64_t bytes_to_read() const;   // one pass over all inputs
+  std::uint64_t bytes_to_write() const;
+  std::string hash() const;              // method, parameters, inputs' identity, layout: what a resume must agree on
+};
+
+Plan make_plan(MergeConfig config, const PlanOptions& options);
+
+// The config.json that goes with the output: the donor's, its dtype mended. Null if the donor has none.
+Node output_config(const Plan& plan);
+
+}  // namespace solera::merge
