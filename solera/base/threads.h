@@ -2,18 +2,22 @@
 //
 //   pool.for_each(tensors.size(), [&](int64_t t, int worker) { ... pool.for_each(chunks, ...) ... });
 //
-// The caller takes part. A thread that finds no index left in one loop helps any other loop that is running, so
-// small and large tensors keep all threads busy. `worker` is in [0, size()); a thread keeps its number through
-// nested loops, so scratch memory indexed by it is never shared, but an outer body must not hold the scratch that
-// its inner loop uses. Indices start in ascending order; nothing else about the order is promised.
+// The caller takes part. A thread that finds no index left in one loop helps any other loop that is running, the
+// newest first, so small and large tensors keep all threads busy; a caller that waits for the last bodies of its loop
+// helps only loops started inside them, so no body is ever entered on top of a sibling. `worker` is in [0, size()); a
+// thread keeps its number through nested loops, so scratch memory indexed by it is never shared, but an outer body
+// must not hold the scratch that its inner loop uses. Indices start in ascending order; nothing else about the order
+// is promised.
 //
 // Errors: the exception of the lowest failing index is rethrown in the caller once all running bodies of that loop
-// have returned; indices not yet started are dropped. Thread-safe; loops may be started from several threads.
+// have returned; indices not yet started are dropped. Thread-safe; loops may be started from several threads: one of
+// them takes part as a worker, the others wait for the pool's threads.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 namespace solera {
 
@@ -33,5 +37,9 @@ class Pool {
 };
 
 int hardware_threads();  // what the process may use (affinity and cgroup quota counted), at least 1
+
+// How many CPUs' worth of time this process's cgroups (v1 and v2, ancestors included) grant; infinity without a limit.
+// `root` stands before /proc and /sys.
+double cpu_quota(const std::string& root = "");
 
 }  // namespace solera
