@@ -59,7 +59,7 @@ class OptionList {
                 std::int64_t& target);
   Option& value(std::string name, std::string short_name, std::string value_name, std::string help, double& target);
   Option& value(std::string name, std::string short_name, std::string value_name, std::string help,
-                std::vector<std::string>& target);  // repeatable
+                std::vector<std::string>& target);                                                   // repeatable
   Option& bytes(std::string name, std::string short_name, std::string help, std::uint64_t& target);  // 1GiB, 500MB
   Option& choice(std::string name, std::string short_name, std::string help, std::vector<std::string> names,
                  std::string& target);
