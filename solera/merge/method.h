@@ -1,17 +1,19 @@
 // What a merge method is to the planner and the executor. The table of all methods is methods.h.
 //
-// A method file offers the formula over spans (for tests, small tensors, Python) and a function over a TensorPass that does
-// the same in streamed passes; `make_method` joins it with its parameter lists. The planner resolves every parameter for
-// every output tensor before a byte is read, so a method sees plain values.
+// A method file offers the formula over spans (for tests, small tensors, Python) and a function over a TensorPass that
+// does the same in streamed passes; `make_method` joins it with its parameter lists. The planner resolves every
+// parameter for every output tensor before a byte is read, so a method sees plain values.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "solera/base/error.h"
 #include "solera/merge/parameter.h"
 #include "solera/weights/pass.h"
 
@@ -23,16 +25,14 @@ enum class BasePolicy {
   kRequired,  // changes are taken from it; it is never among the models
 };
 
-enum class Rounding { kPromoteAll, kPromoteBase };  // without dtype: result type from all inputs, or from base and models
-
 // One output tensor while it is made.
 struct TensorPass {
-  std::string_view name;                         // of the output tensor
+  std::string_view name;  // of the output tensor
   std::span<const std::int64_t> shape;
-  std::span<const weights::Operand> operands;     // base first where the method has one, then the models
+  std::span<const weights::Operand> operands;  // base first where the method has one, then the models
   bool has_base = false;
   const weights::Engine& engine;
-  weights::Sink* sink = nullptr;                 // null during a survey
+  weights::Sink* sink = nullptr;  // null during a survey
 
   std::size_t models() const { return operands.size() - (has_base ? 1 : 0); }
   std::int64_t elements() const { return operands.front().tensor->elements(); }
@@ -45,7 +45,7 @@ struct Binding {
   std::span<const std::int64_t> shape;
   Rules rules = Rules::kMergekit;
   Lookup global;
-  std::vector<Lookup> models;            // one a model that takes part, base left out
+  std::vector<Lookup> models;  // one a model that takes part, base left out
   std::vector<std::string> model_names;
   std::vector<std::string>* warnings = nullptr;
 };
@@ -72,7 +72,7 @@ struct Method {
   BasePolicy base = BasePolicy::kNone;
   int min_models = 1, max_models = 1 << 20;
   std::unique_ptr<Program> (*program)() = nullptr;
-  std::vector<Field> (*parameters)() = nullptr;        // described, not bound: for help and docs
+  std::vector<Field> (*parameters)() = nullptr;  // described, not bound: for help and docs
   std::vector<Field> (*model_parameters)() = nullptr;
 };
 
@@ -83,32 +83,36 @@ using MergeFunction = void (*)(const TensorPass&, const Params&, std::span<const
 template <class Params, class ModelParams>
 using CheckFunction = void (*)(const Params&, std::span<const ModelParams>);
 
+// "lambda 0.9, normalize true": names and exact values, in the list's order.
 std::string describe_fields(std::span<const Field> fields);
 
 // A Program made of plain functions. Methods with a survey derive from it.
 template <class Params, class ModelParams>
 class TypedProgram : public Program {
  public:
-  TypedProgram(MergeFunction<Params, ModelParams> merge, CheckFunction<Params, ModelParams> check)
-      : merge_(merge), check_(check) {}
+  explicit TypedProgram(MergeFunction<Params, ModelParams> formula,
+                        CheckFunction<Params, ModelParams> checker = nullptr)
+      : merge_(formula), check_(checker) {}
 
   void bind(std::size_t index, const Binding& binding) override {
-    Bound& bound = bound_.emplace_back(std::make_unique<BoundTensor>()), &b = bound;
-    auto global = fields_of(b->params);
-    resolve_fields(global, binding.global, binding.rules, "", *binding.warnings);
-    b->models.resize(binding.models.size());
+    if (index != bound_.size()) throw internal_error("tensors are bound out of order", binding.tensor);
+    BoundTensor& bound = *bound_.emplace_back(std::make_unique<BoundTensor>());
+    std::vector<std::string> unused;
+    std::vector<std::string>& warnings = binding.warnings ? *binding.warnings : unused;
+    std::vector<Field> global = fields_of(bound.params);
+    resolve_fields(global, binding.global, binding.rules, "", warnings);
+    bound.models.resize(binding.models.size());
     for (std::size_t i = 0; i < binding.models.size(); ++i) {
-      auto model = fields_of(b->models[i]);
-      resolve_fields(model, binding.models[i], binding.rules, binding.model_names[i], *binding.warnings);
+      std::vector<Field> model = fields_of(bound.models[i]);
+      resolve_fields(model, binding.models[i], binding.rules, binding.model_names[i], warnings);
     }
-    if (check_) check_(b->params, b->models);
-    (void)index;
+    if (check_) check_(bound.params, bound.models);
   }
   std::string describe(std::size_t index) const override {
-    BoundTensor& b = *bound_[index];
-    std::string text = describe_fields(fields_of(b.params));
-    for (ModelParams& m : b.models) {
-      const std::string one = describe_fields(fields_of(m));
+    BoundTensor& bound = *bound_[index];
+    std::string text = describe_fields(fields_of(bound.params));
+    for (ModelParams& model : bound.models) {
+      const std::string one = describe_fields(fields_of(model));
       if (!one.empty()) text += (text.empty() ? "[" : " [") + one + "]";
     }
     return text;
@@ -125,8 +129,7 @@ class TypedProgram : public Program {
     Params params;
     std::vector<ModelParams> models;
   };
-  using Bound = std::unique_ptr<BoundTensor>;  // stable addresses: fields point into it
-  std::vector<Bound> bound_;
+  std::vector<std::unique_ptr<BoundTensor>> bound_;  // stable addresses: fields point into it
   MergeFunction<Params, ModelParams> merge_;
   CheckFunction<Params, ModelParams> check_;
 };
