@@ -1,4 +1,8 @@
-// What tensor names say: layer numbers, embeddings and heads, older spellings of one name.
+// What tensor names say: layer numbers, embeddings and heads, older spellings of one name, which tensors a model may
+// lack.
+//
+// No architecture files: a handful of rules over names (names.cpp) does what mergekit's maps do, for any model whose
+// names follow the usual habits.
 #pragma once
 
 #include <optional>
@@ -12,19 +16,32 @@ namespace solera::merge {
 enum class Role { kBody, kEmbedding, kHead };
 
 struct NameFacts {
-  std::optional<int> layer;   // "model.layers.7.mlp.up_proj.weight": 7
-  Role role = Role::kBody;
+  std::optional<int> layer;  // "model.layers.7.mlp.up_proj.weight": 7
+  std::string stack;         // what comes before the number: "model.layers"; an encoder and a decoder are two stacks
+  Role role = Role::kBody;   // embedding tables (token, position, type) and output heads
 };
 NameFacts name_facts(std::string_view name);
 
-// One spelling of a name for matching across models: LayerNorm.gamma and .beta as .weight and .bias, optional prefixes ("transformer.")
-// as the base model has them, ... The rule list is in names.cpp.
+// One spelling of a name for matching across models, and that of the output: LayerNorm.gamma and .beta as .weight and
+// .bias, "h.0." and "wte." of older GPT-2 files as "transformer.h.0." and "transformer.wte.".
 std::string canonical_name(std::string_view name, const checkpoint::Checkpoint& model);
 
-// Layers of a model: config.json's word (num_hidden_layers, n_layer, num_layers), else one more than the largest number seen.
+// Layers of a model: config.json's word (num_hidden_layers, n_layer, num_layers), else one more than the largest number
+// seen.
 int layer_count(const checkpoint::Checkpoint& model);
 
-// Derived buffers that are never parameters (attn.bias masks of GPT-2, ...): dropped as mergekit's architecture maps drop them.
+// Derived buffers that are never parameters (attn.bias masks of GPT-2, rotary inv_freq): dropped, as mergekit's maps
+// drop them.
 bool is_derived_buffer(std::string_view name, const checkpoint::Checkpoint& model);
+
+// May a model lack this tensor while others have it? The pooler of an encoder, position_ids.
+bool is_optional(std::string_view name);
+
+// The module of a task head, "cls" or "classifier", if the name lies in one.
+std::string_view head_module(std::string_view name);
+
+// The tensor that stands in for a missing one because the two are tied: the embedding for lm_head.weight. Null if the
+// model has none or its config says tie_word_embeddings: false.
+const checkpoint::Tensor* tied_partner(std::string_view name, const checkpoint::Checkpoint& model);
 
 }  // namespace solera::merge
