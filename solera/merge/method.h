@@ -134,6 +134,12 @@ class TypedProgram : public Program {
   CheckFunction<Params, ModelParams> check_;
 };
 
+template <class Params, class ModelParams>
+std::unique_ptr<Program> typed_program(MergeFunction<Params, ModelParams> formula,
+                                       CheckFunction<Params, ModelParams> checker = nullptr) {
+  return std::make_unique<TypedProgram<Params, ModelParams>>(formula, checker);
+}
+
 template <class Params>
 std::vector<Field> described_fields() {
   static Params params;  // defaults, only read
