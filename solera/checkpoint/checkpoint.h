@@ -5,13 +5,13 @@
 //   std::vector<std::byte> scratch;
 //   auto bytes = model.read(t, 0, t.bytes(), scratch);       // no copy where the file is mapped
 //
-// Opening reads and validates every header before it returns and touches no tensor bytes. A Checkpoint is a value: copies
-// share the open files, and it may be used from many threads.
+// Opening reads and validates every header before it returns and touches no tensor bytes. A Checkpoint is a value:
+// copies share the open files, and it may be used from many threads.
 //
 // Formats: safetensors (docs/formats/safetensors.md), a Hugging Face folder (model.safetensors, or
 // model.safetensors.index.json and its shards, else pytorch_model.bin or its index), PyTorch zip archives
-// (docs/formats/pytorch.md) and NumPy .npz (docs/formats/npz.md). A new format is one function that fills the table and one
-// row in the list of checkpoint.cpp.
+// (docs/formats/pytorch.md) and NumPy .npz (docs/formats/npz.md). A new format is one function that fills the table and
+// one row in the list of checkpoint.cpp.
 #pragma once
 
 #include <cstdint>
@@ -63,9 +63,9 @@ struct FileIdentity {
 
 class Checkpoint {
  public:
-  const std::string& path() const;    // as given to open_checkpoint
+  const std::string& path() const;  // as given to open_checkpoint
   Format format() const;
-  bool is_folder() const;
+  bool is_folder() const;                           // also true for the index of a folder
   std::span<const Tensor> tensors() const;          // sorted by name
   const Tensor* find(std::string_view name) const;  // null if there is none
   const Tensor& at(std::string_view name) const;    // Error (input) with the nearest name
@@ -96,6 +96,7 @@ class Checkpoint {
 
 struct Checkpoint::Parts {
   std::string path;
+  std::string folder;
   Format format = Format::kSafetensors;
   bool is_folder = false;
   std::vector<Tensor> tensors;
@@ -103,7 +104,11 @@ struct Checkpoint::Parts {
   std::map<std::string, std::string> metadata;
   Node config;
   std::vector<std::string> side_files;
+  std::vector<std::shared_ptr<const Source>> sources;  // filled by the constructor: of the tensors, each once
 };
+
+// The identity of a file as it is now. Throws Error (io).
+FileIdentity identify(const std::string& path, std::string header_hash);
 
 struct OpenOptions {
   Access access = Access::kAuto;

@@ -30,8 +30,8 @@ struct SafetensorsFile {
 
 SafetensorsFile parse_safetensors(std::shared_ptr<const Source> source);
 
-// The header, length word included, padded with spaces to a multiple of 8 bytes. Entry i of `offsets` (bytes from the end of
-// the header) receives tensor i's place. Tensors are laid out in the given order.
+// The header, length word included, padded with spaces to a multiple of 8 bytes. Entry i of `offsets` (bytes from the
+// end of the header) receives tensor i's place. Tensors are laid out in the given order.
 std::string safetensors_header(std::span<const TensorInfo> tensors, const std::map<std::string, std::string>& metadata,
                                std::vector<std::uint64_t>& offsets);
 

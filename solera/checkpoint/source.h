@@ -1,8 +1,8 @@
 // The bytes of one file, wherever they are: the seam that later storage (HTTP ranges) plugs into.
 //
 // A local file is mapped and read without a copy; on a network file system it is read by pread. A mapped file that
-// shrinks while it is read would end the process by SIGBUS: the guard puts zero pages in place of the lost ones and marks
-// the source, and check() turns the mark into an Error. Who trusts bytes for good calls check() after using them.
+// shrinks while it is read would end the process by SIGBUS: the guard puts zero pages in place of the lost ones and
+// marks the source, and check() turns the mark into an Error. Who trusts bytes for good calls check() after using them.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@ class Source {
   virtual const std::string& path() const = 0;
   virtual std::uint64_t size() const = 0;
 
-  // `length` bytes from `offset`: a view into the mapping, or `scratch` filled (grown as needed). The view lives as long as
-  // the source and, where it is in scratch, until scratch changes. Throws Error (io) past the end. Thread-safe.
+  // `length` bytes from `offset`: a view into the mapping, or `scratch` filled (grown as needed). The view lives as
+  // long as the source and, where it is in scratch, until scratch changes. Throws Error (io) past the end. Thread-safe.
   virtual std::span<const std::byte> view(std::uint64_t offset, std::uint64_t length,
                                           std::vector<std::byte>& scratch) const = 0;
 

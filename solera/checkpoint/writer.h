@@ -5,8 +5,8 @@
 //   out.write(tensor, byte_offset, bytes);       // any order, many threads
 //   out.sync();                                  // what was written is on the disk
 //
-// What happens to the staging folder afterwards (rename to the output, keep for a resume, remove) is publish()'s and the
-// caller's affair.
+// What happens to the staging folder afterwards (rename to the output, keep for a resume, remove) is publish()'s and
+// the caller's affair.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +29,8 @@ struct LayoutOptions {
 
 struct Layout {
   struct File {
-    std::string name;     // model.safetensors, or model-00001-of-00003.safetensors
-    std::string header;   // its first bytes
+    std::string name;         // model.safetensors, or model-00001-of-00003.safetensors
+    std::string header;       // its first bytes
     std::uint64_t bytes = 0;  // whole file
   };
   struct Place {
@@ -40,17 +40,20 @@ struct Layout {
   std::vector<TensorInfo> tensors;  // sorted by name
   std::vector<Place> places;        // of tensor i
   std::vector<File> files;
-  std::string index;                // text of model.safetensors.index.json; empty for a single file
+  std::string index;                  // text of model.safetensors.index.json; empty for a single file
   std::uint64_t total_bytes() const;  // of all files
 };
 
-// Sorts the tensors by name. Throws Error (input) on duplicate names.
+// Sorts the tensors by name and fills shards in that order. Within a file the wider types come first, so that every
+// tensor is aligned to its type. Throws Error (input) on duplicate names.
 Layout plan_layout(std::vector<TensorInfo> tensors, const LayoutOptions& options = {});
 
 class ShardWriter {
  public:
-  // Opens (resume) or creates the layout's files in `folder`, which exists. Reserves their space first, so that a disk that
-  // is too small is found before any work: Error (io) "needs 6.7 GB, 2.1 GB free".
+  // Opens (resume) or creates the layout's files in `folder`, which exists. Reserves their space first, so that a disk
+  // that is too small is found before any work: Error (io) "needs 6.7 GB, 2.1 GB free"; then no file remains. With
+  // `resume` the files must be there at their full size and with these headers, as a first sync() left them: Error
+  // (io).
   ShardWriter(const std::string& folder, const Layout& layout, bool resume = false);
   ~ShardWriter();
   ShardWriter(const ShardWriter&) = delete;
@@ -68,15 +71,18 @@ class ShardWriter {
 // Is `out` a single file (ends in .safetensors) or a folder?
 bool is_single_file(std::string_view out);
 
-// Refuses an output that exists without `force`, that is one of the inputs or contains one, or whose parent is missing.
-// Throws Error (usage or io) before anything is written.
+// Refuses an output that exists without `force`, that is one of the inputs, contains one or lies in one, or whose
+// parent is missing. With `force`, a folder is replaced only if it is empty or holds weights. Throws Error (usage or
+// io) before anything is written.
 void require_writable(const std::string& out, bool force, std::span<const std::string> inputs);
 
-// Moves a finished staging folder to `out`: the single file in it, or the folder itself. An old output (force) is moved
-// aside first and removed last, so that either the old or the new one is there at any instant.
+// Moves a finished staging folder to `out`: the single .safetensors file in it, or the folder itself. An old output
+// (force) changes places with the new one and is removed last, so that either of them is there at any instant. Both are
+// on one file system. On an Error the old output is as it was.
 void publish(const std::string& staging, const std::string& out);
 
-// Copies a model's side files (config, tokenizer, ...) into a folder; config.json is written with the changes given.
+// Copies a model's side files (config, tokenizer, ...) into a folder. `config` is written as config.json; where it is
+// null, config.json is copied like the others.
 void carry_side_files(const Checkpoint& from, const std::string& folder, const Node& config);
 
 // Everything at once for small models and tests: tensors from memory.
