@@ -11,7 +11,8 @@
 //
 // Errors: the exception of the lowest failing index is rethrown in the caller once all running bodies of that loop
 // have returned; indices not yet started are dropped. Thread-safe; loops may be started from several threads: one of
-// them takes part as a worker, the others wait for the pool's threads.
+// them takes part as a worker, the others wait for the pool's threads. A body may use another pool as long as no body
+// of that one comes back to the first.
 #pragma once
 
 #include <cstdint>

@@ -191,19 +191,18 @@ TEST(Pool, SeveralCallersNeverShareANumber) {
   }
 }
 
-TEST(Pool, TwoPoolsMayCallEachOther) {
-  Pool a(2), b(2);
+TEST(Pool, ABodyMayUseAnotherPool) {
+  Pool outer(3), inner(2);
+  Scratch scratch(2);
   std::atomic<int> bodies{0};
-  a.for_each(4, [&](std::int64_t, int outer) {
-    b.for_each(3, [&](std::int64_t, int) {
-      a.for_each(2, [&](std::int64_t, int inner) {
-        EXPECT_LT(inner, 2);
-        EXPECT_LT(outer, 2);
-        ++bodies;
-      });
+  outer.for_each(8, [&](std::int64_t, int) {
+    inner.for_each(3, [&](std::int64_t, int worker) {
+      scratch.enter(worker);
+      inner.for_each(2, [&](std::int64_t, int) { ++bodies; });
+      scratch.leave(worker);
     });
   });
-  EXPECT_EQ(bodies, 24);
+  EXPECT_EQ(bodies, 48);
 }
 
 TEST(Pool, SumsAreSeenByTheCallerWithoutAtomics) {
