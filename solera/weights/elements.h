@@ -1,7 +1,8 @@
 // Stored elements to and from float32 and float64, at the machine's speed.
 //
-// Loading is exact. Storing rounds to nearest even once; halves and F8 overflow as PyTorch's casts do (infinity; NaN for
-// F8_E4M3, which has none). NaN stays NaN. The SIMD target is chosen at run time (Highway); every target gives the same bits.
+// Loading is exact. Storing rounds to nearest even once; halves and F8 overflow as PyTorch's casts do (infinity; NaN
+// for F8_E4M3, which has none). NaN stays NaN. The SIMD target is chosen at run time (Highway); every target gives the
+// same bits.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +28,8 @@ void store(DType dtype, const double* source, std::int64_t n, std::byte* target)
 void round_to(DType dtype, float* values, std::int64_t n);
 void round_to(DType dtype, double* values, std::int64_t n);
 
-// SIMD targets that this build and CPU offer ("AVX3", "AVX2", "SSE4", "SSE2", "EMU128"), best first; and a way to pin one, for
-// tests. An empty name frees it again.
+// SIMD targets that this build and CPU offer ("AVX3", "AVX2", "SSE4", "SSE2", "EMU128"), best first; and a way to pin
+// one, for tests. An empty name frees it again.
 std::vector<std::string> simd_targets();
 void pin_simd_target(const std::string& target);
 

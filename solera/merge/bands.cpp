@@ -1,0 +1,70 @@
+#include "solera/merge/bands.h"
+
+#include <algorithm>
+
+#include "solera/base/error.h"
+#include "solera/base/text.h"
+
+namespace solera::merge {
+
+RankBand top_band(double density, std::int64_t n) {
+  if (density <= 0) return {0, 0};
+  if (density >= 1) return {0, n};
+  return {0, std::min(n, std::max<std::int64_t>(1, floor_count(density, n)))};
+}
+
+template <class T>
+std::vector<Band<T>> select_bands(const weights::Engine& engine, std::span<const weights::Segment> segments,
+                                  std::span<const RankBand> ranks) {
+  std::vector<weights::RankRequest> requests;
+  for (std::size_t t = 0; t < ranks.size(); ++t) {
+    requests.push_back({t, ranks[t].first});
+    requests.push_back({t, ranks[t].last});
+  }
+  const auto cuts = weights::select_cuts<T>(engine, segments, true, requests);
+  std::vector<Band<T>> bands;
+  for (std::size_t t = 0; t < ranks.size(); ++t) bands.push_back({cuts[2 * t], cuts[2 * t + 1]});
+  return bands;
+}
+
+template <class T>
+void keep_ranks(const RankBand& ranks, std::span<T> changes) {
+  const std::span<const T> values = changes;
+  const Band<T> band{weights::select_cut(values, ranks.first), weights::select_cut(values, ranks.last)};
+  band.keep(0, 0, static_cast<std::int64_t>(changes.size()), changes.data());
+}
+
+ModelBands survey_bands(std::span<const TensorPass> passes,
+                        const std::function<RankBand(std::size_t, std::int64_t)>& ranks) {
+  ModelBands result;
+  std::vector<weights::Segment> segments;
+  std::int64_t total = 0;
+  const std::size_t models = passes.front().models();
+  for (const TensorPass& pass : passes) {
+    if (pass.models() != models)
+      throw usage_error(cat("granularity model needs every tensor in every model, and one lacks ", pass.name), "",
+                        "use granularity: tensor, or --exclude the tensor");
+    segments.push_back({pass.operands});
+    total += pass.elements();
+    result.wide = result.wide || pass.wide();
+  }
+  std::vector<RankBand> wanted;
+  for (std::size_t t = 0; t < models; ++t) wanted.push_back(ranks(t, total));
+  const weights::Engine& engine = passes.front().engine;
+  if (result.wide)
+    result.wide_bands = select_bands<double>(engine, segments, wanted);
+  else
+    result.narrow_bands = select_bands<float>(engine, segments, wanted);
+  result.found = true;
+  return result;
+}
+
+#define SOLERA_INSTANTIATE(T)                                                                              \
+  template std::vector<Band<T>> select_bands<T>(const weights::Engine&, std::span<const weights::Segment>, \
+                                                std::span<const RankBand>);                                \
+  template void keep_ranks<T>(const RankBand&, std::span<T>)
+SOLERA_INSTANTIATE(float);
+SOLERA_INSTANTIATE(double);
+#undef SOLERA_INSTANTIATE
+
+}  // namespace solera::merge

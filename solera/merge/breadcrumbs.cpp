@@ -1,0 +1,145 @@
+#include "solera/merge/breadcrumbs.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "solera/base/error.h"
+#include "solera/base/text.h"
+#include "solera/merge/changes.h"
+
+namespace solera::merge {
+
+namespace {
+
+void check(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models) {
+  if (params.overlap == Overlap::kShrink || !params.remove_first) return;
+  for (const BreadcrumbsModel& model : models)
+    if (model.keep + model.remove > 1.0 + 1e-12)
+      throw usage_error(cat("keep + remove is ", number_text(model.keep + model.remove), ", more than 1"), "",
+                        "lower keep or remove");
+}
+
+double factor(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models) {
+  return params.normalize ? params.alpha / weight_sum(models) : params.alpha;
+}
+
+// Sums the masked changes of one tile into `out` and adds the base; `mask(t)` zeroes what model t loses. rows[t] is
+// overwritten.
+template <class T, class Mask>
+void add_masked(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models, const T* base,
+                std::span<T* const> rows, std::int64_t n, Mask mask, T* out) {
+  std::fill_n(out, n, T(0));
+  for (std::size_t t = 0; t < models.size(); ++t) {
+    weights::difference(rows[t], base, n, rows[t]);
+    mask(t);
+    weights::add_scaled(static_cast<T>(models[t].weight), rows[t], n, out);
+  }
+  add_to_base(base, factor(params, models), out, n, out);
+}
+
+template <class T>
+void map_bands(const TensorPass& pass, std::size_t segment, std::span<const Band<T>> bands,
+               const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models) {
+  weights::map<T>(pass.engine, pass.operands, *pass.sink, [&](const weights::Tile<T>& tile, T* out) {
+    const auto rows = tile.inputs.subspan(1);
+    add_masked<T>(
+        params, models, tile[0], rows, tile.count,
+        [&](std::size_t t) { bands[t].keep(segment, tile.first, tile.count, rows[t]); }, out);
+  });
+}
+
+template <class T>
+void by_tensor(const TensorPass& pass, const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models) {
+  std::vector<RankBand> ranks;
+  for (const BreadcrumbsModel& model : models) ranks.push_back(breadcrumbs_band(params, model, pass.elements()));
+  const weights::Segment segment{pass.operands};
+  const auto bands = select_bands<T>(pass.engine, std::span(&segment, 1), ranks);
+  map_bands<T>(pass, 0, bands, params, models);
+}
+
+// `rows[t]` holds tuned model t and is overwritten.
+template <class T>
+void one_group(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models, const T* base,
+               std::span<T* const> rows, std::int64_t n, T* out) {
+  const auto mask = [&](std::size_t t) {
+    keep_ranks(breadcrumbs_band(params, models[t], n), std::span<T>(rows[t], static_cast<std::size_t>(n)));
+  };
+  add_masked<T>(params, models, base, rows, n, mask, out);
+}
+
+template <class T>
+void by_row(const TensorPass& pass, const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models) {
+  const std::int64_t row = pass.shape.empty() ? 1 : pass.shape.back();
+  weights::for_rows<T>(pass.engine, pass.operands, row, 1, [&](const weights::Tile<T>& tile) {
+    T* out = tile.inputs.back();
+    one_group<T>(params, models, tile[0], tile.inputs.subspan(1, models.size()), tile.count, out);
+    pass.sink->write(tile.first, std::span<const T>(out, static_cast<std::size_t>(tile.count)), tile.last);
+  });
+}
+
+class BreadcrumbsProgram final : public TypedProgram<BreadcrumbsParams, BreadcrumbsModel> {
+ public:
+  BreadcrumbsProgram() : TypedProgram(nullptr, check) {}
+
+  bool wants_survey() const override { return count() > 0 && params(0).granularity == Granularity::kModel; }
+
+  void survey(std::span<const TensorPass> passes) override {
+    bands_ = survey_bands(passes,
+                          [&](std::size_t t, std::int64_t n) { return breadcrumbs_band(params(0), models(0)[t], n); });
+  }
+
+  void merge(std::size_t index, const TensorPass& pass) override {
+    bands_.wide || pass.wide() ? run<double>(index, pass) : run<float>(index, pass);
+  }
+
+ private:
+  template <class T>
+  void run(std::size_t index, const TensorPass& pass) {
+    switch (params(index).granularity) {
+      case Granularity::kTensor:
+        return by_tensor<T>(pass, params(index), models(index));
+      case Granularity::kRow:
+        return by_row<T>(pass, params(index), models(index));
+      case Granularity::kModel:
+        return map_bands<T>(pass, index, bands_.bands<T>(), params(index), models(index));
+    }
+  }
+
+  ModelBands bands_;
+};
+
+}  // namespace
+
+RankBand breadcrumbs_band(const BreadcrumbsParams& params, const BreadcrumbsModel& model, std::int64_t n) {
+  const bool shrink = params.overlap == Overlap::kShrink;
+  if (model.keep >= 1 && (shrink || model.remove <= 0)) return {0, n};
+  const std::int64_t keep = std::clamp<std::int64_t>(model.keep <= 0 ? 0 : floor_count(model.keep, n), 0, n);
+  const std::int64_t remove = std::clamp<std::int64_t>(model.remove <= 0 ? 0 : floor_count(model.remove, n), 0, n);
+  if (keep == 0)
+    return params.small_tensor == SmallTensor::kKeepAll && model.keep > 0 ? RankBand{0, n} : RankBand{0, 0};
+  if (!params.remove_first) return {std::min(remove, keep), keep};
+  const std::int64_t first = std::min(remove, n - keep);  // mergekit's shrinking; never binds where keep + remove <= 1
+  return {first, first + keep};
+}
+
+void breadcrumbs(std::span<const float> base, std::span<const std::span<const float>> tuned,
+                 const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models, std::span<float> out) {
+  check(params, models);
+  const Rows rows(tuned);
+  std::vector<float> result(out.size());
+  one_group<float>(params, models, base.data(), rows.pointers, static_cast<std::int64_t>(out.size()), result.data());
+  std::copy(result.begin(), result.end(), out.begin());
+}
+
+Method breadcrumbs_method() {
+  return {.name = "breadcrumbs",
+          .summary = "the middle band of every fine-tune's changes",
+          .citation = "Davari and Belilovsky 2024, arXiv 2312.06795",
+          .base = BasePolicy::kRequired,
+          .min_models = 1,
+          .program = []() -> std::unique_ptr<Program> { return std::make_unique<BreadcrumbsProgram>(); },
+          .parameters = described_fields<BreadcrumbsParams>,
+          .model_parameters = described_fields<BreadcrumbsModel>};
+}
+
+}  // namespace solera::merge

@@ -1,0 +1,41 @@
+// What the methods that add changes to a base have in common: the order of the sums, in one place.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "solera/weights/vector.h"
+
+namespace solera::merge {
+
+// Writable copies of inputs in memory: what the formulas over spans work in.
+struct Rows {
+  explicit Rows(std::span<const std::span<const float>> inputs) {
+    for (const auto& input : inputs) pointers.push_back(copies.emplace_back(input.begin(), input.end()).data());
+  }
+  std::vector<std::vector<float>> copies;
+  std::vector<float*> pointers;
+};
+
+// The divisor of a plain (unelected) sum of changes: the sum of the weights, 1 where that is nearly 0 (mergekit).
+template <class Models>
+double weight_sum(const Models& models) {
+  double sum = 0;
+  for (const auto& model : models) sum += model.weight;
+  return std::abs(sum) < 1e-8 ? 1.0 : sum;
+}
+
+// out = base + factor sum; a factor of 0 gives the base's bits, negative zeros included.
+template <class T>
+void add_to_base(const T* base, double factor, const T* sum, std::int64_t n, T* out) {
+  if (factor == 0) {
+    std::copy_n(base, n, out);
+    return;
+  }
+  weights::scaled_sum(T(1), base, static_cast<T>(factor), sum, n, out);
+}
+
+}  // namespace solera::merge

@@ -1,0 +1,287 @@
+#include "solera/merge/execute.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "solera/base/error.h"
+#include "solera/base/files.h"
+#include "solera/base/text.h"
+#include "solera/base/threads.h"
+#include "solera/merge/journal.h"
+
+namespace solera::merge {
+
+namespace {
+
+constexpr std::int64_t kWriteBytes = 1 << 20;
+// What a process of this size uses besides the passes: code, headers of inputs, thread stacks, allocator slack.
+constexpr std::uint64_t kFixedMemory = 24u << 20;
+
+// One output tensor of the layout as a Sink: results are converted and gathered to writes of about a megabyte.
+class TensorSink final : public weights::Sink {
+ public:
+  TensorSink(checkpoint::ShardWriter& writer, std::size_t index, checkpoint::DType dtype)
+      : writer_(writer), index_(index), dtype_(dtype) {}
+
+  void write(std::int64_t first, std::span<const float> values, bool last) override { gather(first, values, last); }
+  void write(std::int64_t first, std::span<const double> values, bool last) override { gather(first, values, last); }
+
+ private:
+  // One a thread: calls of a chunk follow one another, and the last empties it. What an aborted chunk left is dropped.
+  struct Gathered {
+    const TensorSink* owner = nullptr;
+    std::int64_t first = 0, count = 0;
+    std::vector<std::byte> bytes;
+  };
+
+  template <class T>
+  void gather(std::int64_t first, std::span<const T> values, bool last) {
+    static thread_local Gathered own;
+    if (own.owner != this || own.first + own.count != first) {
+      own.owner = this;
+      own.first = first;
+      own.count = 0;
+    }
+    const auto n = static_cast<std::int64_t>(values.size());
+    const std::uint64_t used = checkpoint::byte_count(dtype_, own.count);
+    const std::uint64_t needed = used + checkpoint::byte_count(dtype_, n);
+    if (own.bytes.size() < needed) own.bytes.resize(needed);
+    weights::store(dtype_, values.data(), n, own.bytes.data() + used);
+    own.count += n;
+    if (!last && needed < static_cast<std::uint64_t>(kWriteBytes)) return;
+    writer_.write(index_, checkpoint::byte_count(dtype_, own.first), {own.bytes.data(), needed});
+    own.first += own.count;
+    own.count = 0;
+    if (last) own.owner = nullptr;
+  }
+
+  checkpoint::ShardWriter& writer_;
+  std::size_t index_;
+  checkpoint::DType dtype_;
+};
+
+// The bytes of a tensor as they are.
+void copy_bytes(const weights::Engine& engine, const weights::Operand& operand, checkpoint::ShardWriter& writer,
+                std::size_t index) {
+  const std::uint64_t total = operand.tensor->bytes(), piece = static_cast<std::uint64_t>(kWriteBytes);
+  engine.pool->for_each(static_cast<std::int64_t>((total + piece - 1) / piece), [&](std::int64_t i, int) {
+    throw_if_stopped();
+    static thread_local std::vector<std::byte> scratch;
+    const std::uint64_t first = static_cast<std::uint64_t>(i) * piece, count = std::min(piece, total - first);
+    writer.write(index, first, operand.model->read(*operand.tensor, first, count, scratch));
+    operand.tensor->source->check();
+    if (engine.on_bytes_read) engine.on_bytes_read(count);
+  });
+}
+
+// A copy that changes the type.
+template <class T>
+void copy_values(const weights::Engine& engine, const TensorPlan& tensor, weights::Sink& sink) {
+  weights::map<T>(engine, tensor.operands, sink,
+                  [](const weights::Tile<T>& tile, T* out) { std::copy_n(tile[0], tile.count, out); });
+}
+
+std::size_t widest(const Plan& plan) {
+  std::size_t most = 1;
+  for (const TensorPlan& tensor : plan.tensors) most = std::max(most, tensor.operands.size());
+  return most;
+}
+
+std::vector<checkpoint::FileIdentity> identities(const Plan& plan) {
+  std::vector<checkpoint::FileIdentity> files;
+  for (const auto& model : plan.models) files.insert(files.end(), model->files().begin(), model->files().end());
+  return files;
+}
+
+// One merge from an open journal to the last synced byte.
+class Run {
+ public:
+  Run(Plan& plan, const ExecuteOptions& options, Progress& progress, const std::string& staging, int threads)
+      : plan_(plan),
+        options_(options),
+        progress_(progress),
+        staging_(staging),
+        pool_(threads),
+        journal_(staging, {plan.hash(), identities(plan)}, plan.tensors.size()),
+        writer_(staging, plan.layout,
+                std::any_of(journal_.done().begin(), journal_.done().end(), [](bool d) { return d; })) {
+    engine_.pool = &pool_;
+    engine_.allow_nonfinite = options.allow_nonfinite;
+    engine_.on_bytes_read = [this](std::uint64_t bytes) {
+      read_ += bytes;
+      if (surveying_) progress_.advance(bytes);
+    };
+    const auto operands = static_cast<int>(widest(plan));
+    engine_.blocking = options.blocks_per_chunk > 0
+                           ? weights::Blocking{options.block, options.blocks_per_chunk}
+                           : weights::fit_blocking(options.memory - std::min(options.memory, kFixedMemory), threads,
+                                                   operands, options.block);
+  }
+
+  ExecuteReport run() {
+    const auto start = std::chrono::steady_clock::now();
+    if (plan_.program && plan_.program->wants_survey()) survey();
+    progress_.begin("merge", plan_.bytes_to_write(), "bytes");
+    try {
+      pool_.for_each(static_cast<std::int64_t>(plan_.tensors.size()), [this](std::int64_t index, int) {
+        const auto i = static_cast<std::size_t>(index);
+        if (!journal_.done()[i]) make(i);
+        progress_.advance(plan_.tensors[i].out.bytes());
+        if (!journal_.done()[i]) completed(i);
+      });
+      for (const auto& model : plan_.models) model->check();
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kInterrupted) record();
+      throw;
+    }
+    writer_.sync();
+    finish_folder();
+    progress_.end();
+    ExecuteReport report;
+    report.bytes_read = read_;
+    report.bytes_written = plan_.layout.total_bytes();
+    report.tensors = plan_.tensors.size();
+    report.resumed = static_cast<std::size_t>(std::count(journal_.done().begin(), journal_.done().end(), true));
+    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return report;
+  }
+
+ private:
+  TensorPass pass_of(const TensorPlan& tensor, weights::Sink* sink) const {
+    return {tensor.out.name, tensor.out.shape, tensor.operands, tensor.has_base, engine_, sink};
+  }
+
+  void survey() {
+    std::vector<TensorPass> passes;
+    for (const TensorPlan& tensor : plan_.tensors)
+      if (tensor.action == TensorPlan::Action::kMerge) passes.push_back(pass_of(tensor, nullptr));
+    progress_.begin("survey", plan_.bytes_to_read(), "bytes");
+    surveying_ = true;
+    plan_.program->survey(passes);
+    surveying_ = false;
+    progress_.end();
+  }
+
+  void make(std::size_t i) {
+    const TensorPlan& tensor = plan_.tensors[i];
+    TensorSink sink(writer_, i, tensor.out.dtype);
+    if (tensor.action == TensorPlan::Action::kMerge) {
+      plan_.program->merge(tensor.bound, pass_of(tensor, &sink));
+    } else if (tensor.out.dtype == tensor.operands.front().tensor->dtype) {
+      copy_bytes(engine_, tensor.operands.front(), writer_, i);
+    } else if (weights::needs_double(tensor.operands)) {
+      copy_values<double>(engine_, tensor, sink);
+    } else {
+      copy_values<float>(engine_, tensor, sink);
+    }
+  }
+
+  void completed(std::size_t i) {
+    const std::lock_guard lock(mutex_);
+    pending_.push_back(i);
+    pending_bytes_ += plan_.tensors[i].out.bytes();
+    if (pending_bytes_ < options_.journal_bytes) return;
+    record_locked();
+  }
+
+  void record() {
+    const std::lock_guard lock(mutex_);
+    record_locked();
+  }
+
+  void record_locked() {
+    if (pending_.empty()) return;
+    writer_.sync();
+    journal_.append(pending_);
+    pending_.clear();
+    pending_bytes_ = 0;
+  }
+
+  // What goes beside the weights; a single file takes nothing along.
+  void finish_folder() {
+    if (!checkpoint::is_single_file(options_.out)) {
+      if (!plan_.layout.index.empty())
+        write_atomically(join_path(staging_, "model.safetensors.index.json"), plan_.layout.index);
+      const checkpoint::Checkpoint& donor = *plan_.models[static_cast<std::size_t>(plan_.donor)];
+      if (donor.is_folder()) checkpoint::carry_side_files(donor, staging_, output_config(plan_));
+    }
+    journal_.remove();
+  }
+
+  Plan& plan_;
+  const ExecuteOptions& options_;
+  Progress& progress_;
+  const std::string& staging_;
+  Pool pool_;
+  Journal journal_;
+  checkpoint::ShardWriter writer_;
+  weights::Engine engine_;
+  std::atomic<std::uint64_t> read_ = 0;
+  std::atomic<bool> surveying_ = false;
+  std::mutex mutex_;
+  std::vector<std::size_t> pending_;
+  std::uint64_t pending_bytes_ = 0;
+};
+
+std::string staging_of(std::string out) {
+  while (out.size() > 1 && out.back() == '/') out.pop_back();
+  return out + ".partial";
+}
+
+// A staging folder without a whole first line was left by a kill before any work: nothing in it is of use.
+void clear_unstarted(const std::string& staging) {
+  if (!exists(staging)) return;
+  const std::string journal = Journal::path(staging);
+  if (!exists(journal) || read_file(journal).find('\n') == std::string::npos) remove_all(staging);
+}
+
+}  // namespace
+
+std::uint64_t least_memory(const Plan& plan, int threads, std::int64_t block) {
+  const auto operands = static_cast<int>(widest(plan));
+  std::uint64_t extra = 0;
+  for (const TensorPlan& tensor : plan.tensors)
+    if (tensor.action == TensorPlan::Action::kMerge) extra = std::max(extra, plan.program->extra_memory(tensor.bound));
+  return kFixedMemory + extra + static_cast<std::uint64_t>(threads) * weights::scratch_bytes({block, 1}, operands);
+}
+
+ExecuteReport execute(Plan& plan, const ExecuteOptions& options, Progress& progress) {
+  const int threads = options.threads > 0 ? options.threads : hardware_threads();
+  std::vector<std::string> inputs;
+  for (const auto& model : plan.models) inputs.push_back(model->path());
+  checkpoint::require_writable(options.out, options.force, inputs);
+  const std::uint64_t least = least_memory(plan, threads, options.block);
+  if (least > options.memory)
+    throw usage_error(cat("needs ", binary_text(least), " of memory, --memory gives ", binary_text(options.memory)), "",
+                      "raise --memory or lower --threads");
+
+  const std::string staging = staging_of(options.out);
+  if (options.restart) remove_all(staging);
+  clear_unstarted(staging);
+  make_folders(staging);
+  std::unique_ptr<Run> run;
+  const bool resumed = exists(Journal::path(staging));
+  try {
+    run = std::make_unique<Run>(plan, options, progress, staging, threads);
+  } catch (const Error&) {
+    if (!resumed) remove_all(staging);  // what another call left stays untouched
+    throw;
+  }
+  ExecuteReport report;
+  try {
+    report = run->run();
+    run.reset();
+    checkpoint::publish(staging, options.out);
+  } catch (const Error& error) {
+    run.reset();
+    if (error.kind() != ErrorKind::kInterrupted) remove_all(staging);
+    throw;
+  }
+  return report;
+}
+
+}  // namespace solera::merge

@@ -1,0 +1,169 @@
+#include "solera/merge/ties.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "solera/merge/changes.h"
+
+namespace solera::merge {
+
+namespace {
+
+weights::Election election(const TiesParams& params, bool zero_is_positive) {
+  return {params.vote == Vote::kWeighted, params.normalize, zero_is_positive};
+}
+
+template <class T>
+std::vector<T> weights_of(std::span<const TiesModel> models) {
+  std::vector<T> weights;
+  for (const TiesModel& model : models) weights.push_back(static_cast<T>(model.weight));
+  return weights;
+}
+
+// Positive minus negative votes: whose sign cancelled votes take.
+struct Balance {
+  std::int64_t votes = 0;
+  void merge(const Balance& right) { votes += right.votes; }
+  template <class T>
+  void add(const TiesParams& params, std::span<const T> weights, std::span<T* const> rows, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      T vote = 0;
+      for (std::size_t t = 0; t < rows.size(); ++t)
+        vote = vote + (params.vote == Vote::kWeighted ? weights[t] * rows[t][i] : rows[t][i]);
+      votes += (vote > 0) - (vote < 0);
+    }
+  }
+};
+
+// From stored values to trimmed changes, in place: rows[t] is the tuned model t's.
+template <class T>
+void trim(const weights::Tile<T>& tile, std::size_t segment, std::span<const Band<T>> bands) {
+  for (std::size_t t = 0; t < bands.size(); ++t) {
+    weights::difference(tile[t + 1], tile[0], tile.count, tile[t + 1]);
+    bands[t].keep(segment, tile.first, tile.count, tile[t + 1]);
+  }
+}
+
+template <class T>
+std::int64_t balance(const TensorPass& pass, std::size_t segment, std::span<const Band<T>> bands,
+                     const TiesParams& params, std::span<const TiesModel> models) {
+  const auto weights = weights_of<T>(models);
+  return weights::reduce<T, Balance>(pass.engine, pass.operands,
+                                     [&](const weights::Tile<T>& tile, Balance& state) {
+                                       trim(tile, segment, bands);
+                                       state.add<T>(params, weights, tile.inputs.subspan(1), tile.count);
+                                     })
+      .votes;
+}
+
+// One group whose changes are already trimmed: elect, average, add.
+template <class T>
+void finish(const TiesParams& params, bool zero_is_positive, std::span<const T> weights, const T* base,
+            std::span<T* const> rows, std::int64_t n, T* out) {
+  weights::elect<T>(election(params, zero_is_positive), weights, rows, n, out);
+  add_to_base(base, params.lambda, out, n, out);
+}
+
+template <class T>
+void map_trimmed(const TensorPass& pass, std::size_t segment, std::span<const Band<T>> bands, bool zero_is_positive,
+                 const TiesParams& params, std::span<const TiesModel> models) {
+  const auto weights = weights_of<T>(models);
+  weights::map<T>(pass.engine, pass.operands, *pass.sink, [&](const weights::Tile<T>& tile, T* out) {
+    trim(tile, segment, bands);
+    finish<T>(params, zero_is_positive, weights, tile[0], tile.inputs.subspan(1), tile.count, out);
+  });
+}
+
+template <class T>
+void by_tensor(const TensorPass& pass, const TiesParams& params, std::span<const TiesModel> models) {
+  std::vector<RankBand> ranks;
+  for (const TiesModel& model : models) ranks.push_back(top_band(model.density, pass.elements()));
+  const weights::Segment segment{pass.operands};
+  const auto bands = select_bands<T>(pass.engine, std::span(&segment, 1), ranks);
+  const bool positive = params.zero_vote == ZeroVote::kPositive || balance<T>(pass, 0, bands, params, models) >= 0;
+  map_trimmed<T>(pass, 0, bands, positive, params, models);
+}
+
+// `rows[t]` holds tuned model t and is overwritten.
+template <class T>
+void one_group(const TiesParams& params, std::span<const TiesModel> models, const T* base, std::span<T* const> rows,
+               std::int64_t n, T* out) {
+  const auto weights = weights_of<T>(models);
+  for (std::size_t t = 0; t < models.size(); ++t) {
+    weights::difference(rows[t], base, n, rows[t]);
+    keep_ranks(top_band(models[t].density, n), std::span<T>(rows[t], static_cast<std::size_t>(n)));
+  }
+  Balance votes;
+  if (params.zero_vote == ZeroVote::kMajority) votes.add<T>(params, weights, rows, n);
+  finish<T>(params, votes.votes >= 0, weights, base, rows, n, out);
+}
+
+template <class T>
+void by_row(const TensorPass& pass, const TiesParams& params, std::span<const TiesModel> models) {
+  const std::int64_t row = pass.shape.empty() ? 1 : pass.shape.back();
+  weights::for_rows<T>(pass.engine, pass.operands, row, 1, [&](const weights::Tile<T>& tile) {
+    T* out = tile.inputs.back();
+    one_group<T>(params, models, tile[0], tile.inputs.subspan(1, models.size()), tile.count, out);
+    pass.sink->write(tile.first, std::span<const T>(out, static_cast<std::size_t>(tile.count)), tile.last);
+  });
+}
+
+class TiesProgram final : public TypedProgram<TiesParams, TiesModel> {
+ public:
+  TiesProgram() : TypedProgram(nullptr, nullptr) {}
+
+  bool wants_survey() const override { return count() > 0 && params(0).granularity == Granularity::kModel; }
+
+  void survey(std::span<const TensorPass> passes) override {
+    bands_ = survey_bands(passes, [&](std::size_t t, std::int64_t n) { return top_band(models(0)[t].density, n); });
+    if (params(0).zero_vote == ZeroVote::kPositive) return;
+    std::int64_t votes = 0;
+    for (std::size_t i = 0; i < passes.size(); ++i)
+      votes += bands_.wide ? balance<double>(passes[i], i, bands_.wide_bands, params(i), models(i))
+                           : balance<float>(passes[i], i, bands_.narrow_bands, params(i), models(i));
+    positive_ = votes >= 0;
+  }
+
+  void merge(std::size_t index, const TensorPass& pass) override {
+    bands_.wide || pass.wide() ? run<double>(index, pass) : run<float>(index, pass);
+  }
+
+ private:
+  template <class T>
+  void run(std::size_t index, const TensorPass& pass) {
+    switch (params(index).granularity) {
+      case Granularity::kTensor:
+        return by_tensor<T>(pass, params(index), models(index));
+      case Granularity::kRow:
+        return by_row<T>(pass, params(index), models(index));
+      case Granularity::kModel:
+        return map_trimmed<T>(pass, index, bands_.bands<T>(), positive_, params(index), models(index));
+    }
+  }
+
+  ModelBands bands_;
+  bool positive_ = true;
+};
+
+}  // namespace
+
+void ties(std::span<const float> base, std::span<const std::span<const float>> tuned, const TiesParams& params,
+          std::span<const TiesModel> models, std::span<float> out) {
+  const Rows rows(tuned);
+  std::vector<float> result(out.size());
+  one_group<float>(params, models, base.data(), rows.pointers, static_cast<std::int64_t>(out.size()), result.data());
+  std::copy(result.begin(), result.end(), out.begin());
+}
+
+Method ties_method() {
+  return {.name = "ties",
+          .summary = "trim small changes, elect signs, average what agrees",
+          .citation = "Yadav et al. 2023, arXiv 2306.01708",
+          .base = BasePolicy::kRequired,
+          .min_models = 1,
+          .program = []() -> std::unique_ptr<Program> { return std::make_unique<TiesProgram>(); },
+          .parameters = described_fields<TiesParams>,
+          .model_parameters = described_fields<TiesModel>};
+}
+
+}  // namespace solera::merge

@@ -1,0 +1,401 @@
+#include "solera/weights/elements.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "solera/base/error.h"
+#include "solera/weights/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "solera/weights/elements.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace solera::weights::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Halves are unpacked and packed by integer arithmetic, the same on every target; hardware conversions are not used
+// because their rounding and NaN payloads differ between instruction sets.
+
+template <class D>
+using Words = hn::Rebind<std::uint32_t, D>;
+
+// bfloat16: the upper half of a float32.
+struct BFloat16 {
+  template <class DU, class V>
+  static V unpack(DU du, V h) {
+    (void)du;
+    return hn::ShiftLeft<16>(h);
+  }
+  template <class DU, class V>
+  static V pack(DU du, V bits) {
+    const V odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
+    const V rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFu))));
+    const V quiet = hn::Or(hn::ShiftRight<16>(bits), hn::Set(du, 0x40u));
+    const auto nan = hn::Gt(hn::And(bits, hn::Set(du, 0x7FFFFFFFu)), hn::Set(du, 0x7F800000u));
+    return hn::IfThenElse(nan, quiet, rounded);
+  }
+};
+
+// IEEE half: 5 exponent bits, 10 of fraction.
+struct Half {
+  template <class DU, class V>
+  static V unpack(DU du, V h) {
+    const hn::Rebind<float, DU> df;
+    const V sign = hn::ShiftLeft<16>(hn::And(h, hn::Set(du, 0x8000u)));
+    const V magnitude = hn::And(h, hn::Set(du, 0x7FFFu));
+    // As float32 bits the value is too small by 2^112; the product is exact, subnormal halves included.
+    const auto scaled = hn::Mul(hn::BitCast(df, hn::ShiftLeft<13>(magnitude)), hn::Set(df, 0x1p112f));
+    const V special = hn::Or(hn::ShiftLeft<13>(magnitude), hn::Set(du, 0x7F800000u));
+    const auto is_special = hn::Gt(magnitude, hn::Set(du, 0x7BFFu));
+    return hn::Or(sign, hn::IfThenElse(is_special, special, hn::BitCast(du, scaled)));
+  }
+  template <class DU, class V>
+  static V pack(DU du, V bits) {
+    const hn::Rebind<float, DU> df;
+    const V sign = hn::ShiftRight<16>(hn::And(bits, hn::Set(du, 0x80000000u)));
+    const V magnitude = hn::And(bits, hn::Set(du, 0x7FFFFFFFu));
+    // Below 2^-14 the sum with 1/2 leaves the half's subnormal bits, rounded, at the end of the fraction.
+    const auto small_sum = hn::Add(hn::BitCast(df, magnitude), hn::Set(df, 0.5f));
+    const V subnormal = hn::Sub(hn::BitCast(du, small_sum), hn::Set(du, 0x3F000000u));
+    const V odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(du, 1u));
+    const V rebased = hn::Add(hn::Sub(magnitude, hn::Set(du, 0x38000000u)), hn::Add(odd, hn::Set(du, 0xFFFu)));
+    V half = hn::IfThenElse(hn::Gt(hn::Set(du, 0x38800000u), magnitude), subnormal, hn::ShiftRight<13>(rebased));
+    half = hn::IfThenElse(hn::Gt(magnitude, hn::Set(du, 0x477FEFFFu)), hn::Set(du, 0x7C00u), half);
+    half = hn::IfThenElse(hn::Gt(magnitude, hn::Set(du, 0x7F800000u)), hn::Set(du, 0x7E00u), half);
+    return hn::Or(sign, half);
+  }
+};
+
+template <class Coding>
+bool load_halves(const std::byte* source, std::size_t n, float* HWY_RESTRICT target) {
+  const hn::ScalableTag<float> df;
+  const hn::RebindToUnsigned<decltype(df)> du;
+  const hn::Rebind<std::uint16_t, decltype(df)> dh;
+  const std::size_t lanes = hn::Lanes(df);
+  const auto exponent = hn::Set(du, 0x7F800000u);
+  auto bad = hn::Zero(du);
+  const auto* halves = reinterpret_cast<const std::uint16_t*>(source);
+  std::size_t i = 0;
+  const auto step = [&](const std::uint16_t* from, float* to) {
+    const auto bits = Coding::unpack(du, hn::PromoteTo(du, hn::LoadU(dh, from)));
+    bad = hn::Or(bad, hn::VecFromMask(du, hn::Eq(hn::And(bits, exponent), exponent)));
+    hn::StoreU(hn::BitCast(df, bits), df, to);
+  };
+  for (; i + lanes <= n; i += lanes) step(halves + i, target + i);
+  if (i < n) {
+    std::uint16_t in[HWY_MAX_BYTES / 4] = {};
+    float out[HWY_MAX_BYTES / 4];
+    std::memcpy(in, source + 2 * i, 2 * (n - i));
+    step(in, out);
+    std::memcpy(target + i, out, 4 * (n - i));
+  }
+  return hn::AllTrue(du, hn::Eq(bad, hn::Zero(du)));
+}
+
+template <class Coding>
+void store_halves(const float* HWY_RESTRICT source, std::size_t n, std::byte* target) {
+  const hn::ScalableTag<float> df;
+  const hn::RebindToUnsigned<decltype(df)> du;
+  const hn::RebindToSigned<decltype(df)> di;
+  const hn::Rebind<std::uint16_t, decltype(df)> dh;
+  const std::size_t lanes = hn::Lanes(df);
+  auto* halves = reinterpret_cast<std::uint16_t*>(target);
+  std::size_t i = 0;
+  const auto step = [&](const float* from, std::uint16_t* to) {
+    const auto packed = Coding::pack(du, hn::BitCast(du, hn::LoadU(df, from)));
+    hn::StoreU(hn::DemoteTo(dh, hn::BitCast(di, packed)), dh, to);  // saturating, and packed < 2^16
+  };
+  for (; i + lanes <= n; i += lanes) step(source + i, halves + i);
+  if (i < n) {
+    float in[HWY_MAX_BYTES / 4] = {};
+    std::uint16_t out[HWY_MAX_BYTES / 4];
+    std::memcpy(in, source + i, 4 * (n - i));
+    step(in, out);
+    std::memcpy(target + 2 * i, out, 2 * (n - i));
+  }
+}
+
+bool load_bf16(const std::byte* source, std::size_t n, float* target) {
+  return load_halves<BFloat16>(source, n, target);
+}
+bool load_f16(const std::byte* source, std::size_t n, float* target) { return load_halves<Half>(source, n, target); }
+void store_bf16(const float* source, std::size_t n, std::byte* target) { store_halves<BFloat16>(source, n, target); }
+void store_f16(const float* source, std::size_t n, std::byte* target) { store_halves<Half>(source, n, target); }
+
+// Copies and looks for exponents of all ones on the way.
+bool load_f32(const std::byte* source, std::size_t n, float* HWY_RESTRICT target) {
+  const hn::ScalableTag<std::uint32_t> du;
+  const std::size_t lanes = hn::Lanes(du);
+  const auto exponent = hn::Set(du, 0x7F800000u);
+  auto bad = hn::Zero(du);
+  const auto* in = reinterpret_cast<const std::uint32_t*>(source);
+  auto* out = reinterpret_cast<std::uint32_t*>(target);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto bits = hn::LoadU(du, in + i);
+    bad = hn::Or(bad, hn::VecFromMask(du, hn::Eq(hn::And(bits, exponent), exponent)));
+    hn::StoreU(bits, du, out + i);
+  }
+  bool finite = hn::AllTrue(du, hn::Eq(bad, hn::Zero(du)));
+  std::memcpy(target + i, source + 4 * i, 4 * (n - i));
+  for (; i < n; ++i) finite = finite && std::isfinite(target[i]);
+  return finite;
+}
+
+}  // namespace solera::weights::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace solera::weights {
+
+HWY_EXPORT(load_bf16);
+HWY_EXPORT(load_f16);
+HWY_EXPORT(load_f32);
+HWY_EXPORT(store_bf16);
+HWY_EXPORT(store_f16);
+
+namespace {
+
+// F8 has 256 values: unpacking is a table, packing a search by rounding in float32.
+// E4M3 (the "fn" form): no infinity, NaN is S.1111.111, largest 448. E5M2: an IEEE half cut to its upper byte.
+float f8_e4m3_value(std::uint8_t code) {
+  const int exponent = (code >> 3) & 15, fraction = code & 7;
+  float value = exponent ? std::ldexp(1.0f + static_cast<float>(fraction) / 8.0f, exponent - 7)
+                         : std::ldexp(static_cast<float>(fraction) / 8.0f, -6);
+  if ((code & 0x7F) == 0x7F) value = std::numeric_limits<float>::quiet_NaN();
+  return code & 0x80 ? -value : value;
+}
+
+float f8_e5m2_value(std::uint8_t code) {
+  const int exponent = (code >> 2) & 31, fraction = code & 3;
+  float value = exponent ? std::ldexp(1.0f + static_cast<float>(fraction) / 4.0f, exponent - 15)
+                         : std::ldexp(static_cast<float>(fraction) / 4.0f, -14);
+  if (exponent == 31)
+    value = fraction ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity();
+  return code & 0x80 ? -value : value;
+}
+
+using F8Table = std::array<float, 256>;
+const F8Table& f8_table(DType dtype) {
+  static const std::array<F8Table, 2> tables = [] {
+    std::array<F8Table, 2> result;
+    for (int code = 0; code < 256; ++code) {
+      result[0][static_cast<std::size_t>(code)] = f8_e4m3_value(static_cast<std::uint8_t>(code));
+      result[1][static_cast<std::size_t>(code)] = f8_e5m2_value(static_cast<std::uint8_t>(code));
+    }
+    return result;
+  }();
+  return tables[dtype == DType::kF8E4M3 ? 0 : 1];
+}
+
+// Rounds a magnitude to `fraction_bits` below its leading bit, or to the subnormal step, to nearest even; gives the
+// code.
+template <class T>
+std::uint8_t f8_code(DType dtype, T value) {
+  const bool e4m3 = dtype == DType::kF8E4M3;
+  const int fraction_bits = e4m3 ? 3 : 2, least = e4m3 ? -6 : -14, bias = e4m3 ? 7 : 15;
+  const auto sign = static_cast<std::uint8_t>(std::signbit(value) ? 0x80 : 0);
+  if (std::isnan(value)) return static_cast<std::uint8_t>(sign | 0x7F);
+  T magnitude = std::abs(value);
+  const std::uint8_t overflow = e4m3 ? 0x7F : 0x7C;
+  if (magnitude > T(65536)) return static_cast<std::uint8_t>(sign | overflow);
+  if (magnitude == 0) return sign;
+  int exponent = std::max(std::ilogb(magnitude), least);
+  auto steps = static_cast<int>(std::nearbyint(std::ldexp(magnitude, fraction_bits - exponent)));
+  if (steps == (2 << fraction_bits)) {
+    steps >>= 1;
+    ++exponent;
+  }
+  const bool subnormal = steps < (1 << fraction_bits);
+  const int code = subnormal ? steps : ((exponent + bias) << fraction_bits) + (steps - (1 << fraction_bits));
+  return static_cast<std::uint8_t>(sign | std::min(code, static_cast<int>(overflow)));
+}
+
+template <class Stored, class T>
+bool load_plain(const std::byte* source, std::int64_t n, T* target) {
+  bool finite = true;
+  for (std::int64_t i = 0; i < n; ++i) {
+    Stored value;
+    std::memcpy(&value, source + static_cast<std::size_t>(i) * sizeof(Stored), sizeof(Stored));
+    target[i] = static_cast<T>(value);
+    finite = finite && std::isfinite(target[i]);
+  }
+  return finite;
+}
+
+template <class Stored, class T>
+void store_plain(const T* source, std::int64_t n, std::byte* target) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto value = static_cast<Stored>(source[i]);
+    std::memcpy(target + static_cast<std::size_t>(i) * sizeof(Stored), &value, sizeof(Stored));
+  }
+}
+
+template <class T>
+bool load_rare(DType dtype, const std::byte* source, std::int64_t n, T* target) {
+  switch (dtype) {
+    case DType::kF64:
+      return load_plain<double>(source, n, target);
+    case DType::kF32:
+      return load_plain<float>(source, n, target);
+    case DType::kI64:
+      return load_plain<std::int64_t>(source, n, target);
+    case DType::kI32:
+      return load_plain<std::int32_t>(source, n, target);
+    case DType::kI16:
+      return load_plain<std::int16_t>(source, n, target);
+    case DType::kI8:
+      return load_plain<std::int8_t>(source, n, target);
+    case DType::kU64:
+      return load_plain<std::uint64_t>(source, n, target);
+    case DType::kU32:
+      return load_plain<std::uint32_t>(source, n, target);
+    case DType::kU16:
+      return load_plain<std::uint16_t>(source, n, target);
+    case DType::kU8:
+    case DType::kBool:
+      return load_plain<std::uint8_t>(source, n, target);
+    case DType::kF8E4M3:
+    case DType::kF8E5M2: {
+      const F8Table& table = f8_table(dtype);
+      bool finite = true;
+      for (std::int64_t i = 0; i < n; ++i) {
+        const float value = table[static_cast<std::size_t>(source[i])];
+        finite = finite && std::isfinite(value);
+        target[i] = value;
+      }
+      return finite;
+    }
+    default:
+      throw internal_error(cat("elements of type ", checkpoint::name(dtype), " have no value"));
+  }
+}
+
+template <class T>
+void store_rare(DType dtype, const T* source, std::int64_t n, std::byte* target) {
+  switch (dtype) {
+    case DType::kF64:
+      return store_plain<double>(source, n, target);
+    case DType::kF32:
+      return store_plain<float>(source, n, target);
+    case DType::kF8E4M3:
+    case DType::kF8E5M2:
+      for (std::int64_t i = 0; i < n; ++i) target[i] = static_cast<std::byte>(f8_code(dtype, source[i]));
+      return;
+    default:
+      throw internal_error(cat("results are not stored as ", checkpoint::name(dtype)));
+  }
+}
+
+// float64 to a half goes through float32 rounded to odd: the last bit is sticky, so that the second rounding is right.
+float to_float_odd(double value) {
+  auto result = static_cast<float>(value);
+  if (std::isfinite(result) && static_cast<double>(result) != value) {
+    auto bits = std::bit_cast<std::uint32_t>(result);
+    if (std::abs(static_cast<double>(result)) > std::abs(value)) --bits;
+    result = std::bit_cast<float>(bits | 1u);
+  } else if (std::isinf(result) && std::isfinite(value)) {
+    result = std::copysign(std::numeric_limits<float>::max(), result);
+  }
+  return result;
+}
+
+constexpr std::int64_t kPiece = 1024;
+
+}  // namespace
+
+bool load(DType dtype, const std::byte* source, std::int64_t n, float* target) {
+  const auto count = static_cast<std::size_t>(n);
+  switch (dtype) {
+    case DType::kBF16:
+      return HWY_DYNAMIC_DISPATCH(load_bf16)(source, count, target);
+    case DType::kF16:
+      return HWY_DYNAMIC_DISPATCH(load_f16)(source, count, target);
+    case DType::kF32:
+      return HWY_DYNAMIC_DISPATCH(load_f32)(source, count, target);
+    default:
+      return load_rare(dtype, source, n, target);
+  }
+}
+
+bool load(DType dtype, const std::byte* source, std::int64_t n, double* target) {
+  if (dtype != DType::kBF16 && dtype != DType::kF16) return load_rare(dtype, source, n, target);
+  bool finite = true;
+  float piece[kPiece];
+  for (std::int64_t i = 0; i < n; i += kPiece) {
+    const std::int64_t count = std::min(kPiece, n - i);
+    finite = load(dtype, source + 2 * i, count, piece) && finite;
+    std::copy_n(piece, count, target + i);
+  }
+  return finite;
+}
+
+void store(DType dtype, const float* source, std::int64_t n, std::byte* target) {
+  const auto count = static_cast<std::size_t>(n);
+  switch (dtype) {
+    case DType::kBF16:
+      return HWY_DYNAMIC_DISPATCH(store_bf16)(source, count, target);
+    case DType::kF16:
+      return HWY_DYNAMIC_DISPATCH(store_f16)(source, count, target);
+    case DType::kF32:
+      if (n > 0) std::memcpy(target, source, 4 * count);
+      return;
+    default:
+      return store_rare(dtype, source, n, target);
+  }
+}
+
+void store(DType dtype, const double* source, std::int64_t n, std::byte* target) {
+  if (dtype != DType::kBF16 && dtype != DType::kF16) return store_rare(dtype, source, n, target);
+  float piece[kPiece];
+  for (std::int64_t i = 0; i < n; i += kPiece) {
+    const std::int64_t count = std::min(kPiece, n - i);
+    std::transform(source + i, source + i + count, piece, to_float_odd);
+    store(dtype, piece, count, target + 2 * i);
+  }
+}
+
+namespace {
+
+template <class T>
+void round_through(DType dtype, T* values, std::int64_t n) {
+  if (dtype == DType::kF64 || (dtype == DType::kF32 && sizeof(T) == 4)) return;
+  std::byte piece[kPiece * 8];
+  for (std::int64_t i = 0; i < n; i += kPiece) {
+    const std::int64_t count = std::min(kPiece, n - i);
+    store(dtype, values + i, count, piece);
+    load(dtype, piece, count, values + i);
+  }
+}
+
+}  // namespace
+
+void round_to(DType dtype, float* values, std::int64_t n) { round_through(dtype, values, n); }
+void round_to(DType dtype, double* values, std::int64_t n) { round_through(dtype, values, n); }
+
+std::vector<std::string> simd_targets() {
+  std::vector<std::string> names;
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) names.emplace_back(hwy::TargetName(target));
+  return names;
+}
+
+void pin_simd_target(const std::string& target) {
+  hwy::SetSupportedTargetsForTest(0);
+  if (!target.empty()) {
+    std::int64_t wanted = 0;
+    for (const std::int64_t known : hwy::SupportedAndGeneratedTargets())
+      if (target == hwy::TargetName(known)) wanted = known;
+    if (wanted == 0) throw usage_error(cat("no SIMD target ", target, " on this CPU"));
+    hwy::SetSupportedTargetsForTest(wanted);
+  }
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+}  // namespace solera::weights
+#endif  // HWY_ONCE

@@ -1,0 +1,394 @@
+#include "solera/weights/select.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <mutex>
+#include <numeric>
+#include <type_traits>
+
+#include "solera/base/random.h"
+#include "solera/weights/vector.h"
+
+namespace solera::weights {
+
+namespace detail {
+SelectTuning& select_tuning() {
+  static SelectTuning tuning;
+  return tuning;
+}
+}  // namespace detail
+
+namespace {
+
+template <class T>
+constexpr T kInfinity = std::numeric_limits<T>::infinity();
+
+template <class T>
+Cut<T> nothing() {
+  return {kInfinity<T>, 0, -1};
+}
+template <class T>
+Cut<T> everything() {
+  return {T(0), std::numeric_limits<std::size_t>::max(), -1};
+}
+
+std::int64_t elements(const Segment& segment) { return segment.operands.front().tensor->elements(); }
+
+// Where NaN is let through it ranks last, so that counts stay exact.
+template <class T>
+void settle_nan(const Engine& engine, T* values, std::int64_t n) {
+  if (engine.allow_nonfinite) std::replace_if(values, values + n, [](T v) { return std::isnan(v); }, T(0));
+}
+
+// Turns a tile of stored values into the values of its streams; stream t is then tile[t + base].
+template <class T>
+void to_changes(const Engine& engine, const Tile<T>& tile, bool base) {
+  for (std::size_t k = base ? 1 : 0; k < tile.inputs.size(); ++k) {
+    if (base) difference(tile[k], tile[0], tile.count, tile[k]);
+    settle_nan(engine, tile[k], tile.count);
+  }
+}
+
+// Elements [first, first + count) of one stream.
+template <class T>
+void load_changes(const Engine& engine, const Segment& segment, bool base, std::size_t stream, std::int64_t first,
+                  std::int64_t count, T* target) {
+  load_range(engine, segment.operands[stream + (base ? 1 : 0)], first, count, target);
+  if (base) {
+    std::vector<T> zero(static_cast<std::size_t>(count));
+    load_range(engine, segment.operands[0], first, count, zero.data());
+    difference(target, zero.data(), count, target);
+  }
+  settle_nan(engine, target, count);
+}
+
+// The largest float below: with it `>= v` is `> below(v)`.
+template <class T>
+T below(T v) {
+  return v == 0 ? T(-1) : std::nextafter(v, T(0));
+}
+
+template <class T>
+struct Bracket {
+  T low = 0, high = kInfinity<T>;
+};
+
+// Sixteen neighbours at a time from evenly spaced places, jittered by a counter-based draw: one or two cache lines
+// each.
+template <class T>
+std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment> segments, bool base,
+                                   std::int64_t total) {
+  constexpr std::int64_t kRun = 16;
+  const std::int64_t wanted = std::clamp<std::int64_t>(total / 64, 1 << 15, 1 << 20);
+  const std::size_t streams = segments.front().operands.size() - (base ? 1 : 0);
+  std::vector<std::vector<T>> samples(streams);
+  const RandomStream jitter({.seed = 0, .purpose = "select.sample"});
+  Engine quiet = engine;
+  quiet.on_bytes_read = nullptr;
+  for (const Segment& segment : segments) {
+    const std::int64_t n = elements(segment);
+    const std::int64_t runs = std::min((n * (wanted / kRun) + total - 1) / total, (n + kRun - 1) / kRun);
+    std::vector<std::vector<T>> part(streams, std::vector<T>(static_cast<std::size_t>(runs * kRun)));
+    std::vector<std::int64_t> lengths(static_cast<std::size_t>(runs));
+    engine.pool->for_each((runs + 255) / 256, [&](std::int64_t batch, int) {
+      T from[kRun];
+      for (std::int64_t r = batch * 256; r < std::min(runs, batch * 256 + 256); ++r) {
+        const std::int64_t begin = n * r / runs, room = n * (r + 1) / runs - begin;
+        const std::int64_t shift = room > kRun
+                                       ? static_cast<std::int64_t>(jitter.below(
+                                             static_cast<std::uint64_t>(r), static_cast<std::uint64_t>(room - kRun)))
+                                       : 0;
+        const std::int64_t at = begin + shift, count = std::min(kRun, n - at);
+        lengths[static_cast<std::size_t>(r)] = count;
+        for (std::size_t t = 0; t < streams; ++t) {
+          load_changes(quiet, segment, base, t, at, count, from);
+          for (std::int64_t i = 0; i < count; ++i) part[t][static_cast<std::size_t>(r * kRun + i)] = std::abs(from[i]);
+        }
+      }
+    });
+    for (std::size_t t = 0; t < streams; ++t)
+      for (std::int64_t r = 0; r < runs; ++r) {
+        const auto begin = part[t].begin() + r * kRun;
+        samples[t].insert(samples[t].end(), begin, begin + lengths[static_cast<std::size_t>(r)]);
+      }
+  }
+  return samples;
+}
+
+// Order statistics of the sample around the wanted rank. Neighbours are alike, so the deviation is taken twice as large
+// as independent draws would have it; the bracket spans five of them on both sides.
+template <class T>
+Bracket<T> bracket_of(std::vector<T>& sample, std::int64_t rank, std::int64_t total) {
+  const double m = static_cast<double>(sample.size());
+  const double p = static_cast<double>(rank) / static_cast<double>(total);
+  const double spread = (10.0 * std::sqrt(m * p * (1 - p)) + 10.0) * detail::select_tuning().bracket;
+  const auto order = [&](double from_top) {
+    const auto place = static_cast<std::int64_t>(from_top);
+    auto nth = sample.begin() + place;
+    std::nth_element(sample.begin(), nth, sample.end(), std::greater<>());
+    return *nth;
+  };
+  Bracket<T> result;
+  if (p * m - spread >= 1) result.high = order(p * m - spread);
+  if (p * m + spread < m - 1) result.low = order(p * m + spread);
+  return result;
+}
+
+// What one pass learns of one request, chunk by chunk in order of position.
+template <class T>
+struct Tally {
+  std::int64_t above = 0, at_high = 0, at_low = 0;
+  std::vector<T> between;
+  void add(const Tally& other) {
+    above += other.above;
+    at_high += other.at_high;
+    at_low += other.at_low;
+    between.insert(between.end(), other.between.begin(), other.between.end());
+  }
+};
+
+// Finds the position of the `wanted`-th entry of magnitude `value`, counting from the start.
+template <class T>
+void locate(const Engine& engine, std::span<const Segment> segments, bool base, std::size_t stream, std::int64_t wanted,
+            Cut<T>& cut) {
+  for (std::size_t s = 0; s < segments.size(); ++s) {
+    const std::int64_t n = elements(segments[s]), block = engine.blocking.block;
+    std::vector<std::int64_t> counts(static_cast<std::size_t>((n + block - 1) / block));
+    const std::array<Operand, 2> pair = {segments[s].operands[0], segments[s].operands[stream + (base ? 1 : 0)]};
+    const std::span<const Operand> used(pair.data() + (base ? 0 : 1), base ? 2 : 1);
+    const auto count_equal = [&](const Tile<T>& tile) {
+      to_changes(engine, tile, base);
+      const T* v = tile.inputs.back();
+      return std::count_if(v, v + tile.count, [&](T x) { return std::abs(x) == cut.value; });
+    };
+    for_tiles<T>(engine, used, 0, [&](const Tile<T>& tile, std::int64_t b, int) {
+      counts[static_cast<std::size_t>(b)] += count_equal(tile);
+    });
+    for (std::size_t b = 0; b < counts.size(); ++b) {
+      if (counts[b] < wanted) {
+        wanted -= counts[b];
+        continue;
+      }
+      const std::int64_t first = static_cast<std::int64_t>(b) * block, count = std::min(block, n - first);
+      std::vector<T> v(static_cast<std::size_t>(count));
+      load_changes(engine, segments[s], base, stream, first, count, v.data());
+      cut.segment = s;
+      for (std::int64_t i = 0; i < count; ++i)
+        if (std::abs(v[static_cast<std::size_t>(i)]) == cut.value && --wanted == 0) {
+          cut.last = first + i;
+          return;
+        }
+    }
+  }
+}
+
+// The exact value by its bits: half of them in one pass, the other half in a second. Magnitudes are ordered as their
+// bits.
+template <class T>
+void by_histogram(const Engine& engine, std::span<const Segment> segments, bool base, const RankRequest& request,
+                  Cut<T>& cut, std::int64_t& ties) {
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  constexpr int kWidth = sizeof(T) * 8, kDigit = 16;
+  Bits prefix = 0;
+  std::int64_t rank = request.rank;
+  for (int shift = kWidth - kDigit; shift >= 0; shift -= kDigit) {
+    std::vector<std::int64_t> histogram(1 << kDigit);
+    std::mutex mutex;
+    for (const Segment& segment : segments) {
+      std::vector<std::vector<std::int64_t>> parts(static_cast<std::size_t>(engine.pool->size()));
+      for_tiles<T>(engine, segment.operands, 0, [&](const Tile<T>& tile, std::int64_t, int worker) {
+        auto& part = parts[static_cast<std::size_t>(worker)];
+        part.resize(histogram.size());
+        to_changes(engine, tile, base);
+        const T* v = tile[request.stream + (base ? 1 : 0)];
+        for (std::int64_t i = 0; i < tile.count; ++i) {
+          const Bits bits = std::bit_cast<Bits>(std::abs(v[i]));
+          if (shift + kDigit == kWidth || bits >> (shift + kDigit) == prefix >> (shift + kDigit))
+            ++part[static_cast<std::size_t>((bits >> shift) & ((1u << kDigit) - 1))];
+        }
+      });
+      for (const auto& part : parts)
+        for (std::size_t digit = 0; digit < part.size(); ++digit) histogram[digit] += part[digit];
+    }
+    std::size_t digit = histogram.size() - 1;
+    for (; digit > 0 && histogram[digit] < rank; --digit) rank -= histogram[digit];
+    prefix |= static_cast<Bits>(digit) << shift;
+    ties = histogram[digit];
+  }
+  cut.value = std::bit_cast<T>(prefix);
+  cut.segment = 0;
+  cut.last = rank;  // how many of the ties are wanted; the caller turns it into a position
+}
+
+// From a tally to the value, the number of entries with it and how many of those are wanted; false if the bracket
+// missed.
+template <class T>
+bool resolve(Tally<T>& tally, const Bracket<T>& bracket, std::int64_t rank, T& value, std::int64_t& ties,
+             std::int64_t& wanted) {
+  wanted = rank - tally.above;
+  if (wanted <= 0) return false;
+  if (wanted <= tally.at_high) {
+    value = bracket.high;
+    ties = tally.at_high;
+    return true;
+  }
+  wanted -= tally.at_high;
+  const auto inside = static_cast<std::int64_t>(tally.between.size());
+  if (wanted <= inside) {
+    auto nth = tally.between.begin() + (wanted - 1);
+    std::nth_element(tally.between.begin(), nth, tally.between.end(), std::greater<>());
+    value = *nth;
+    const auto larger = std::count_if(tally.between.begin(), nth, [&](T v) { return v > value; });
+    ties = std::count(tally.between.begin(), tally.between.end(), value);
+    wanted -= larger;
+    return true;
+  }
+  wanted -= inside;
+  if (wanted > tally.at_low) return false;
+  value = bracket.low;
+  ties = tally.at_low;
+  return true;
+}
+
+// The whole of the segments' streams in memory, in order of position.
+template <class T>
+std::vector<Cut<T>> select_small(const Engine& engine, std::span<const Segment> segments, bool base,
+                                 std::span<const RankRequest> requests) {
+  const std::size_t streams = segments.front().operands.size() - (base ? 1 : 0);
+  std::vector<std::vector<T>> values(streams);
+  for (const Segment& segment : segments) {
+    const std::int64_t n = elements(segment);
+    std::vector<T> v(static_cast<std::size_t>(n));
+    for (std::size_t t = 0; t < streams; ++t) {
+      load_changes(engine, segment, base, t, 0, n, v.data());
+      values[t].insert(values[t].end(), v.begin(), v.end());
+    }
+  }
+  std::vector<Cut<T>> cuts;
+  for (const RankRequest& request : requests) {
+    Cut<T> cut = select_cut(std::span<const T>(values[request.stream]), request.rank);
+    for (std::size_t s = 0; cut.last >= 0 && cut.segment == 0 && s < segments.size(); ++s) {
+      const std::int64_t n = elements(segments[s]);
+      if (cut.last < n) {
+        cut.segment = s;
+        break;
+      }
+      cut.last -= n;
+    }
+    cuts.push_back(cut);
+  }
+  return cuts;
+}
+
+}  // namespace
+
+template <class T>
+Cut<T> select_cut(std::span<const T> values, std::int64_t rank) {
+  const auto n = static_cast<std::int64_t>(values.size());
+  if (rank <= 0) return nothing<T>();
+  if (rank >= n) return everything<T>();
+  std::vector<T> magnitudes(values.size());
+  std::transform(values.begin(), values.end(), magnitudes.begin(), [](T v) { return std::abs(v); });
+  std::nth_element(magnitudes.begin(), magnitudes.begin() + (rank - 1), magnitudes.end(), std::greater<>());
+  Cut<T> cut{magnitudes[static_cast<std::size_t>(rank - 1)], 0, -1};
+  std::int64_t wanted =
+      rank - std::count_if(values.begin(), values.end(), [&](T v) { return std::abs(v) > cut.value; });
+  for (std::int64_t i = 0; wanted > 0; ++i)
+    if (std::abs(values[static_cast<std::size_t>(i)]) == cut.value) {
+      cut.last = i;
+      --wanted;
+    }
+  return cut;
+}
+
+template <class T>
+std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> segments, bool base,
+                                std::span<const RankRequest> requests) {
+  std::int64_t total = 0;
+  for (const Segment& segment : segments) total += elements(segment);
+  if (total <= detail::select_tuning().in_memory) return select_small<T>(engine, segments, base, requests);
+
+  std::vector<Cut<T>> cuts(requests.size());
+  std::vector<std::size_t> open;
+  for (std::size_t r = 0; r < requests.size(); ++r) {
+    if (requests[r].rank <= 0)
+      cuts[r] = nothing<T>();
+    else if (requests[r].rank >= total)
+      cuts[r] = everything<T>();
+    else
+      open.push_back(r);
+  }
+  if (open.empty()) return cuts;
+
+  auto samples = sample<T>(engine, segments, base, total);
+  std::vector<Bracket<T>> brackets(requests.size());
+  for (const std::size_t r : open) brackets[r] = bracket_of(samples[requests[r].stream], requests[r].rank, total);
+  samples.clear();
+
+  std::vector<std::vector<Tally<T>>> tallies(static_cast<std::size_t>(engine.pool->size()),
+                                             std::vector<Tally<T>>(requests.size()));
+  for (const Segment& segment : segments)
+    for_tiles<T>(engine, segment.operands, 1, [&](const Tile<T>& tile, std::int64_t, int worker) {
+      const Tile<T> inputs{tile.first, tile.count, tile.inputs.first(tile.inputs.size() - 1), tile.last};
+      T* between = tile.inputs.back();
+      to_changes(engine, inputs, base);
+      for (const std::size_t r : open) {
+        Tally<T>& tally = tallies[static_cast<std::size_t>(worker)][r];
+        const BandCount count = count_band(inputs[requests[r].stream + (base ? 1 : 0)], brackets[r].low,
+                                           brackets[r].high, tile.count, between);
+        tally.above += count.above;
+        tally.at_high += count.at_high;
+        tally.at_low += count.at_low;
+        tally.between.insert(tally.between.end(), between, between + count.between);
+      }
+    });
+  for (const std::size_t r : open) {
+    Tally<T> all;
+    for (auto& worker : tallies) {
+      all.add(worker[r]);
+      worker[r] = {};
+    }
+    std::int64_t ties = 0, wanted = 0;
+    Cut<T>& cut = cuts[r];
+    if (!resolve(all, brackets[r], requests[r].rank, cut.value, ties, wanted)) {
+      by_histogram(engine, segments, base, requests[r], cut, ties);
+      wanted = cut.last;
+    }
+    if (wanted == ties) {
+      cut.segment = std::numeric_limits<std::size_t>::max();  // all ties, wherever they are
+      cut.last = -1;
+    } else {
+      locate(engine, segments, base, requests[r].stream, wanted, cut);
+    }
+  }
+  return cuts;
+}
+
+template <class T>
+void keep_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
+                  T* values) {
+  // Up to two places split the tile: where the ties of either cut end.
+  const std::int64_t upper_end = std::clamp<std::int64_t>(upper.ties_end(segment) - first, 0, n);
+  const std::int64_t lower_end = std::clamp<std::int64_t>(lower.ties_end(segment) - first, 0, n);
+  std::int64_t at = 0;
+  for (const std::int64_t end : {std::min(upper_end, lower_end), std::max(upper_end, lower_end), n}) {
+    if (end <= at) continue;
+    const T high = at < upper_end ? below(upper.value) : upper.value;
+    const T low = at < lower_end ? below(lower.value) : lower.value;
+    keep_band(low, high, end - at, values + at);
+    at = end;
+  }
+}
+
+#define SOLERA_INSTANTIATE(T)                                                                \
+  template Cut<T> select_cut<T>(std::span<const T>, std::int64_t);                           \
+  template std::vector<Cut<T>> select_cuts<T>(const Engine&, std::span<const Segment>, bool, \
+                                              std::span<const RankRequest>);                 \
+  template void keep_between<T>(const Cut<T>&, const Cut<T>&, std::size_t, std::int64_t, std::int64_t, T*)
+SOLERA_INSTANTIATE(float);
+SOLERA_INSTANTIATE(double);
+#undef SOLERA_INSTANTIATE
+
+}  // namespace solera::weights

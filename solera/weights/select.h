@@ -1,0 +1,72 @@
+// The exact k-th largest magnitude among many, out of core: where a top-k mask or a band of ranks begins and ends.
+//
+// Entries are ordered by magnitude, largest first, equal ones by position: earlier segment first, then lower flat
+// index. So "the first k" is a set of exactly k entries, whatever ties there are. A Cut after rank k says which entries
+// those are.
+//
+// One pass in the common case: order statistics of a sample bracket the rank, one pass counts what lies above the
+// bracket and collects what lies inside (a percent or so), a selection among those is exact. A bracket that misses,
+// which data with an order of its own can cause, falls back to a histogram of the magnitudes' bits (two passes). Small
+// inputs are selected in memory.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "solera/weights/pass.h"
+
+namespace solera::weights {
+
+// The entries before it: those of larger magnitude, and of equal magnitude up to position (segment, last).
+template <class T>
+struct Cut {
+  T value = std::numeric_limits<T>::infinity();
+  std::size_t segment = 0;
+  std::int64_t last = -1;
+
+  // Where the tie ends within a segment: entries of magnitude `value` at indices below the result are before the cut.
+  std::int64_t ties_end(std::size_t of_segment) const {
+    if (of_segment != segment) return of_segment < segment ? std::numeric_limits<std::int64_t>::max() : 0;
+    return last + 1;
+  }
+};
+
+// One tensor whose magnitudes take part. With `base`, entry values are operand t+1 minus operand 0 for stream t;
+// without, operand t for stream t. All segments have the same streams.
+struct Segment {
+  std::span<const Operand> operands;
+};
+
+struct RankRequest {
+  std::size_t stream = 0;
+  std::int64_t rank = 0;  // entries before the cut: 0 gives an empty set, at least all entries gives everything
+};
+
+// A cut per request, over all segments together. T as for map(): double where an operand needs it.
+template <class T>
+std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> segments, bool base,
+                                std::span<const RankRequest> requests);
+
+// The same for values in memory.
+template <class T>
+Cut<T> select_cut(std::span<const T> values, std::int64_t rank);
+
+// Zeroes, in place, every entry of `values` (elements [first, first + n) of `segment`) that is not after `upper` and
+// before `lower`: the band of ranks between two cuts.
+template <class T>
+void keep_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
+                  T* values);
+
+namespace detail {
+// Tests: bracket width as a multiple of the usual (0 makes every bracket miss), and the size below which memory is
+// used.
+struct SelectTuning {
+  double bracket = 1.0;
+  std::int64_t in_memory = 65536;
+};
+SelectTuning& select_tuning();
+}  // namespace detail
+
+}  // namespace solera::weights

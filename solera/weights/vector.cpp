@@ -1,0 +1,358 @@
+#include "solera/weights/vector.h"
+
+#include <cmath>
+#include <cstddef>
+
+#include "solera/weights/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "solera/weights/vector.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace solera::weights::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Whole vectors by `wide(i)`, the rest one by one by `single(i)`.
+template <class D, class Wide, class Single>
+HWY_INLINE void sweep(D d, std::int64_t n, Wide wide, Single single) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) wide(i);
+  for (; i < n; ++i) single(i);
+}
+
+template <class T>
+HWY_INLINE auto load_double(hn::ScalableTag<double> d, const T* from) {
+  if constexpr (sizeof(T) == 8) {
+    return hn::LoadU(d, from);
+  } else {
+    const hn::Rebind<float, decltype(d)> df;
+    return hn::PromoteTo(d, hn::LoadU(df, from));
+  }
+}
+
+template <class T>
+void weighted_mean_t(const double* coefficients, double divisor, T* const* inputs, std::size_t count, std::int64_t n,
+                     T* out) {
+  const hn::ScalableTag<double> d;
+  const auto by = hn::Set(d, divisor);
+  const bool divide = divisor != 1.0;
+  sweep(
+      d, n,
+      [&](std::int64_t i) {
+        auto sum = hn::Mul(hn::Set(d, coefficients[0]), load_double(d, inputs[0] + i));
+        for (std::size_t k = 1; k < count; ++k)
+          sum = hn::Add(sum, hn::Mul(hn::Set(d, coefficients[k]), load_double(d, inputs[k] + i)));
+        if (divide) sum = hn::Div(sum, by);
+        if constexpr (sizeof(T) == 8) {
+          hn::StoreU(sum, d, out + i);
+        } else {
+          const hn::Rebind<float, decltype(d)> df;
+          hn::StoreU(hn::DemoteTo(df, sum), df, out + i);
+        }
+      },
+      [&](std::int64_t i) {
+        double sum = coefficients[0] * static_cast<double>(inputs[0][i]);
+        for (std::size_t k = 1; k < count; ++k) sum = sum + coefficients[k] * static_cast<double>(inputs[k][i]);
+        out[i] = static_cast<T>(divide ? sum / divisor : sum);
+      });
+}
+
+template <class T>
+void difference_t(const T* x, const T* base, std::int64_t n, T* out) {
+  const hn::ScalableTag<T> d;
+  sweep(
+      d, n, [&](std::int64_t i) { hn::StoreU(hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, base + i)), d, out + i); },
+      [&](std::int64_t i) { out[i] = x[i] - base[i]; });
+}
+
+template <class T>
+void add_scaled_t(T c, const T* x, std::int64_t n, T* sum) {
+  const hn::ScalableTag<T> d;
+  const auto factor = hn::Set(d, c);
+  sweep(
+      d, n,
+      [&](std::int64_t i) {
+        hn::StoreU(hn::Add(hn::LoadU(d, sum + i), hn::Mul(factor, hn::LoadU(d, x + i))), d, sum + i);
+      },
+      [&](std::int64_t i) { sum[i] = sum[i] + c * x[i]; });
+}
+
+template <class T>
+void add_scaled_difference_t(T c, const T* x, const T* base, std::int64_t n, T* sum) {
+  const hn::ScalableTag<T> d;
+  const auto factor = hn::Set(d, c);
+  sweep(
+      d, n,
+      [&](std::int64_t i) {
+        const auto change = hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, base + i));
+        hn::StoreU(hn::Add(hn::LoadU(d, sum + i), hn::Mul(factor, change)), d, sum + i);
+      },
+      [&](std::int64_t i) { sum[i] = sum[i] + c * (x[i] - base[i]); });
+}
+
+template <class T>
+void scaled_sum_t(T a, const T* x, T b, const T* y, std::int64_t n, T* out) {
+  const hn::ScalableTag<T> d;
+  const auto fa = hn::Set(d, a), fb = hn::Set(d, b);
+  sweep(
+      d, n,
+      [&](std::int64_t i) {
+        hn::StoreU(hn::Add(hn::Mul(fa, hn::LoadU(d, x + i)), hn::Mul(fb, hn::LoadU(d, y + i))), d, out + i);
+      },
+      [&](std::int64_t i) { out[i] = a * x[i] + b * y[i]; });
+}
+
+template <class T>
+void keep_band_t(T low, T high, std::int64_t n, T* v) {
+  const hn::ScalableTag<T> d;
+  const auto lo = hn::Set(d, low), hi = hn::Set(d, high);
+  sweep(
+      d, n,
+      [&](std::int64_t i) {
+        const auto value = hn::LoadU(d, v + i);
+        const auto magnitude = hn::Abs(value);
+        const auto kept = hn::And(hn::Gt(magnitude, lo), hn::Le(magnitude, hi));
+        hn::StoreU(hn::IfThenElseZero(kept, value), d, v + i);
+      },
+      [&](std::int64_t i) {
+        const T magnitude = std::abs(v[i]);
+        v[i] = magnitude > low && magnitude <= high ? v[i] : T(0);
+      });
+}
+
+template <class T>
+BandCount count_band_t(const T* v, T low, T high, std::int64_t n, T* between) {
+  const hn::ScalableTag<T> d;
+  const auto lo = hn::Set(d, low), hi = hn::Set(d, high);
+  BandCount count;
+  sweep(
+      d, n,
+      [&](std::int64_t i) {
+        const auto magnitude = hn::Abs(hn::LoadU(d, v + i));
+        const auto from_low = hn::Ge(magnitude, lo);
+        if (hn::AllFalse(d, from_low)) return;
+        count.above += static_cast<std::int64_t>(hn::CountTrue(d, hn::Gt(magnitude, hi)));
+        count.at_high += static_cast<std::int64_t>(hn::CountTrue(d, hn::Eq(magnitude, hi)));
+        count.at_low += static_cast<std::int64_t>(hn::CountTrue(d, hn::Eq(magnitude, lo)));
+        const auto inside = hn::And(hn::Gt(magnitude, lo), hn::Lt(magnitude, hi));
+        if (!hn::AllFalse(d, inside))
+          count.between +=
+              static_cast<std::int64_t>(hn::CompressBlendedStore(magnitude, inside, d, between + count.between));
+      },
+      [&](std::int64_t i) {
+        const T magnitude = std::abs(v[i]);
+        count.above += magnitude > high;
+        count.at_high += magnitude == high;
+        count.at_low += magnitude == low;
+        if (magnitude > low && magnitude < high) between[count.between++] = magnitude;
+      });
+  if (low == high) count.at_low = 0;  // one value is counted once
+  return count;
+}
+
+template <class T>
+void elect_t(const Election& rule, const T* weights, T* const* rows, std::size_t count, std::int64_t n, T* out) {
+  const hn::ScalableTag<T> d;
+  const auto zero = hn::Zero(d), one = hn::Set(d, T(1));
+  sweep(
+      d, n,
+      [&](std::int64_t i) {
+        auto vote = zero;
+        for (std::size_t k = 0; k < count; ++k) {
+          const auto change = hn::LoadU(d, rows[k] + i);
+          vote = hn::Add(vote, rule.weighted_vote ? hn::Mul(hn::Set(d, weights[k]), change) : change);
+        }
+        const auto positive = rule.zero_is_positive ? hn::Ge(vote, zero) : hn::Gt(vote, zero);
+        const auto side = hn::IfThenElse(positive, one, hn::Neg(one));
+        auto sum = zero, divisor = zero;
+        for (std::size_t k = 0; k < count; ++k) {
+          const auto weight = hn::Set(d, weights[k]);
+          const auto change = hn::LoadU(d, rows[k] + i);
+          const auto term = hn::Mul(weight, change);
+          const auto voter = rule.weighted_vote ? term : change;
+          const auto agrees = hn::Gt(hn::Mul(voter, side), zero);
+          sum = hn::Add(sum, hn::IfThenElseZero(agrees, term));
+          divisor = hn::Add(divisor, hn::IfThenElseZero(agrees, weight));
+        }
+        if (rule.normalize) sum = hn::Div(sum, hn::IfThenElse(hn::Eq(divisor, zero), one, divisor));
+        hn::StoreU(sum, d, out + i);
+      },
+      [&](std::int64_t i) {
+        T vote = 0;
+        for (std::size_t k = 0; k < count; ++k)
+          vote = vote + (rule.weighted_vote ? weights[k] * rows[k][i] : rows[k][i]);
+        const T side = (rule.zero_is_positive ? vote >= 0 : vote > 0) ? T(1) : T(-1);
+        T sum = 0, divisor = 0;
+        for (std::size_t k = 0; k < count; ++k) {
+          const T term = weights[k] * rows[k][i];
+          if ((rule.weighted_vote ? term : rows[k][i]) * side > 0) {
+            sum = sum + term;
+            divisor = divisor + weights[k];
+          }
+        }
+        out[i] = rule.normalize ? sum / (divisor == 0 ? T(1) : divisor) : sum;
+      });
+}
+
+// `term(i)` gives a vector of doubles for entries i, i + 1, ...; `single(i)` one of them.
+template <class Term, class Single>
+HWY_INLINE void add_lanes(double* HWY_RESTRICT lanes, std::int64_t n, Term term, Single single) {
+  const hn::ScalableTag<double> d;
+  constexpr std::size_t kVector = hn::MaxLanes(hn::ScalableTag<double>());
+  constexpr std::size_t kVectors = 16 / kVector;
+  decltype(hn::Zero(d)) sums[kVectors];
+  for (std::size_t j = 0; j < kVectors; ++j) sums[j] = hn::LoadU(d, lanes + j * kVector);
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (std::size_t j = 0; j < kVectors; ++j)
+      sums[j] = hn::Add(sums[j], term(i + static_cast<std::int64_t>(j * kVector)));
+  for (std::size_t j = 0; j < kVectors; ++j) hn::StoreU(sums[j], d, lanes + j * kVector);
+  for (std::size_t lane = 0; i < n; ++i, ++lane) lanes[lane] = lanes[lane] + single(i);
+}
+
+template <class T>
+void add_product_t(double* lanes, const T* a, const T* b, std::int64_t n) {
+  const hn::ScalableTag<double> d;
+  add_lanes(
+      lanes, n, [&](std::int64_t i) { return hn::Mul(load_double(d, a + i), load_double(d, b + i)); },
+      [&](std::int64_t i) { return static_cast<double>(a[i]) * static_cast<double>(b[i]); });
+}
+
+template <class T>
+void add_values_t(double* lanes, const T* a, std::int64_t n) {
+  const hn::ScalableTag<double> d;
+  add_lanes(
+      lanes, n, [&](std::int64_t i) { return load_double(d, a + i); },
+      [&](std::int64_t i) { return static_cast<double>(a[i]); });
+}
+
+// Highway exports plain functions: one name a type.
+#define SOLERA_BOTH(NAME, RETURN, PARAMETERS_F, PARAMETERS_D, ARGUMENTS) \
+  RETURN NAME##_f PARAMETERS_F { return NAME##_t ARGUMENTS; }            \
+  RETURN NAME##_d PARAMETERS_D { return NAME##_t ARGUMENTS; }
+
+SOLERA_BOTH(weighted_mean, void,
+            (const double* c, double by, float* const* in, std::size_t count, std::int64_t n, float* out),
+            (const double* c, double by, double* const* in, std::size_t count, std::int64_t n, double* out),
+            (c, by, in, count, n, out))
+SOLERA_BOTH(difference, void, (const float* x, const float* b, std::int64_t n, float* out),
+            (const double* x, const double* b, std::int64_t n, double* out), (x, b, n, out))
+SOLERA_BOTH(add_scaled, void, (float c, const float* x, std::int64_t n, float* sum),
+            (double c, const double* x, std::int64_t n, double* sum), (c, x, n, sum))
+SOLERA_BOTH(add_scaled_difference, void, (float c, const float* x, const float* b, std::int64_t n, float* sum),
+            (double c, const double* x, const double* b, std::int64_t n, double* sum), (c, x, b, n, sum))
+SOLERA_BOTH(scaled_sum, void, (float a, const float* x, float b, const float* y, std::int64_t n, float* out),
+            (double a, const double* x, double b, const double* y, std::int64_t n, double* out), (a, x, b, y, n, out))
+SOLERA_BOTH(keep_band, void, (float low, float high, std::int64_t n, float* v),
+            (double low, double high, std::int64_t n, double* v), (low, high, n, v))
+SOLERA_BOTH(count_band, BandCount, (const float* v, float low, float high, std::int64_t n, float* between),
+            (const double* v, double low, double high, std::int64_t n, double* between), (v, low, high, n, between))
+SOLERA_BOTH(elect, void,
+            (const Election& rule, const float* w, float* const* rows, std::size_t count, std::int64_t n, float* out),
+            (const Election& rule, const double* w, double* const* rows, std::size_t count, std::int64_t n,
+             double* out),
+            (rule, w, rows, count, n, out))
+SOLERA_BOTH(add_product, void, (double* lanes, const float* a, const float* b, std::int64_t n),
+            (double* lanes, const double* a, const double* b, std::int64_t n), (lanes, a, b, n))
+SOLERA_BOTH(add_values, void, (double* lanes, const float* a, std::int64_t n),
+            (double* lanes, const double* a, std::int64_t n), (lanes, a, n))
+#undef SOLERA_BOTH
+
+}  // namespace solera::weights::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace solera::weights {
+
+#define SOLERA_EXPORT(NAME) \
+  HWY_EXPORT(NAME##_f);     \
+  HWY_EXPORT(NAME##_d)
+SOLERA_EXPORT(weighted_mean);
+SOLERA_EXPORT(difference);
+SOLERA_EXPORT(add_scaled);
+SOLERA_EXPORT(add_scaled_difference);
+SOLERA_EXPORT(scaled_sum);
+SOLERA_EXPORT(keep_band);
+SOLERA_EXPORT(count_band);
+SOLERA_EXPORT(elect);
+SOLERA_EXPORT(add_product);
+SOLERA_EXPORT(add_values);
+#undef SOLERA_EXPORT
+
+// The public templates, for both types: SOLERA_DISPATCH picks the exported name by T.
+#define SOLERA_DISPATCH(NAME, ...)                      \
+  if constexpr (sizeof(T) == 4)                         \
+    return HWY_DYNAMIC_DISPATCH(NAME##_f)(__VA_ARGS__); \
+  else                                                  \
+    return HWY_DYNAMIC_DISPATCH(NAME##_d)(__VA_ARGS__)
+
+template <class T>
+void weighted_mean(std::span<const double> coefficients, double divisor, std::span<T* const> inputs, std::int64_t n,
+                   T* out) {
+  SOLERA_DISPATCH(weighted_mean, coefficients.data(), divisor, inputs.data(), coefficients.size(), n, out);
+}
+template <class T>
+void difference(const T* x, const T* base, std::int64_t n, T* out) {
+  SOLERA_DISPATCH(difference, x, base, n, out);
+}
+template <class T>
+void add_scaled(T c, const T* x, std::int64_t n, T* sum) {
+  SOLERA_DISPATCH(add_scaled, c, x, n, sum);
+}
+template <class T>
+void add_scaled_difference(T c, const T* x, const T* base, std::int64_t n, T* sum) {
+  SOLERA_DISPATCH(add_scaled_difference, c, x, base, n, sum);
+}
+template <class T>
+void scaled_sum(T a, const T* x, T b, const T* y, std::int64_t n, T* out) {
+  SOLERA_DISPATCH(scaled_sum, a, x, b, y, n, out);
+}
+template <class T>
+void keep_band(T low, T high, std::int64_t n, T* d) {
+  SOLERA_DISPATCH(keep_band, low, high, n, d);
+}
+template <class T>
+BandCount count_band(const T* d, T low, T high, std::int64_t n, T* between) {
+  SOLERA_DISPATCH(count_band, d, low, high, n, between);
+}
+template <class T>
+void elect(const Election& rule, std::span<const T> weights, std::span<T* const> rows, std::int64_t n, T* out) {
+  SOLERA_DISPATCH(elect, rule, weights.data(), rows.data(), weights.size(), n, out);
+}
+template <class T>
+void LaneSum::add_product(const T* a, const T* b, std::int64_t n) {
+  SOLERA_DISPATCH(add_product, lanes.data(), a, b, n);
+}
+template <class T>
+void LaneSum::add(const T* a, std::int64_t n) {
+  SOLERA_DISPATCH(add_values, lanes.data(), a, n);
+}
+#undef SOLERA_DISPATCH
+
+double LaneSum::total() const {
+  std::array<double, 16> sums = lanes;
+  for (std::size_t width = 8; width > 0; width /= 2)
+    for (std::size_t i = 0; i < width; ++i) sums[i] = sums[i] + sums[i + width];
+  return sums[0];
+}
+
+#define SOLERA_INSTANTIATE(T)                                                                             \
+  template void weighted_mean<T>(std::span<const double>, double, std::span<T* const>, std::int64_t, T*); \
+  template void difference<T>(const T*, const T*, std::int64_t, T*);                                      \
+  template void add_scaled<T>(T, const T*, std::int64_t, T*);                                             \
+  template void add_scaled_difference<T>(T, const T*, const T*, std::int64_t, T*);                        \
+  template void scaled_sum<T>(T, const T*, T, const T*, std::int64_t, T*);                                \
+  template void keep_band<T>(T, T, std::int64_t, T*);                                                     \
+  template BandCount count_band<T>(const T*, T, T, std::int64_t, T*);                                     \
+  template void elect<T>(const Election&, std::span<const T>, std::span<T* const>, std::int64_t, T*);     \
+  template void LaneSum::add_product<T>(const T*, const T*, std::int64_t);                                \
+  template void LaneSum::add<T>(const T*, std::int64_t)
+SOLERA_INSTANTIATE(float);
+SOLERA_INSTANTIATE(double);
+#undef SOLERA_INSTANTIATE
+
+}  // namespace solera::weights
+#endif  // HWY_ONCE
