@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <string_view>
@@ -16,7 +17,8 @@ namespace solera::recipe {
 
 struct Expression::Term {
   enum class Kind { kNumber, kName, kCall } kind = Kind::kNumber;
-  std::string word;  // of a call: an operator or a function
+  std::string word;                // of a call: an operator, a function, or "compare"
+  std::vector<std::string> signs;  // of "compare": one fewer than arguments
   double number = 0;
   std::vector<std::string> parts;
   std::vector<Term> arguments;
@@ -117,19 +119,20 @@ class Parser {
     return term ? std::move(*term) : comparison();
   }
 
-  // a < b < c is (a < b) and (b < c); b is evaluated twice, which nothing can see.
   Term comparison() {
-    Term left = sum();
-    std::optional<Term> whole;
+    Term first = sum();
+    Term chain{.kind = Term::Kind::kCall, .word = "compare"};
     for (;;) {
       const auto sign = std::find_if(kComparisons.begin(), kComparisons.end(), [&](const auto& s) { return take(s); });
-      if (sign == kComparisons.end()) return whole ? std::move(*whole) : std::move(left);
-      const int here = column() - static_cast<int>(sign->size());
-      Term right = sum();
-      Term next = pair(*sign, here, std::move(left), Term(right));
-      whole = whole ? pair("and", here, std::move(*whole), std::move(next)) : std::move(next);
-      left = std::move(right);
+      if (sign == kComparisons.end()) break;
+      if (chain.signs.empty()) {
+        chain.column = column() - static_cast<int>(sign->size());
+        chain.arguments.push_back(std::move(first));
+      }
+      chain.signs.push_back(*sign);
+      chain.arguments.push_back(sum());
     }
+    return chain.signs.empty() ? std::move(first) : std::move(chain);
   }
 
   Term sum() {
@@ -292,7 +295,8 @@ class Evaluator {
     if (term.word == "and") return truth(both(term, values) == 2);
     if (term.word == "or") return truth(both(term, values) > 0);
     if (term.word == "not") return truth(both(term, values) == 0);
-    if (!is_letter(term.word[0])) return operation(term, values[0], values[1]);
+    if (term.word == "compare") return comparison(term, values);
+    if (!is_letter(term.word[0])) return arithmetic(term, values[0], values[1]);
     if (term.word == "min" || term.word == "max") return extreme(term, values);
     return function(term, values[0]);
   }
@@ -310,7 +314,7 @@ class Evaluator {
     double sum = 0;
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (!values[i].is_truth || values[i].is_list)
-        fail(text_, term.arguments[i].column, cat('"', term.word, "\" needs a comparison, not a ", kind(values[i])),
+        fail(text_, term.arguments[i].column, cat('"', term.word, "\" needs a truth value, not a ", kind(values[i])),
              values[i].is_truth ? "use all()" : "");
       sum += values[i].numbers[0];
     }
@@ -318,33 +322,54 @@ class Evaluator {
   }
 
   static std::string kind(const Value& value) {
-    if (!value.is_list) return value.is_truth ? "comparison" : "number";
-    return cat("list of ", value.numbers.size(), value.is_truth ? " comparisons" : " numbers");
+    if (!value.is_list) return value.is_truth ? "truth value" : "number";
+    return cat("list of ", value.numbers.size(), value.is_truth ? " truth values" : " numbers");
   }
 
   void need_numbers(const Term& term, const Value& value) const {
     if (value.is_truth) fail(text_, term.column, cat('"', term.word, "\" needs numbers, not a ", kind(value)));
   }
 
-  Value operation(const Term& term, const Value& a, const Value& b) {
-    const bool comparing = std::find(kComparisons.begin(), kComparisons.end(), term.word) != kComparisons.end();
-    if (!comparing || a.is_truth != b.is_truth) {
-      need_numbers(term, a);
-      need_numbers(term, b);
-    }
+  // How many entries an operator on both has; 0 if neither is a list.
+  std::size_t entries(const Term& term, const std::string& sign, const Value& a, const Value& b) const {
     if (a.is_list && b.is_list && a.numbers.size() != b.numbers.size())
       fail(text_, term.column,
-           cat("lists of ", a.numbers.size(), " and ", b.numbers.size(), " values have no \"", term.word, '"'));
-    Value result{.is_list = a.is_list || b.is_list, .is_truth = comparing};
-    const std::size_t n = a.is_list ? a.numbers.size() : b.numbers.size();
+           cat("lists of ", a.numbers.size(), " and ", b.numbers.size(), " values do not fit \"", sign, '"'));
+    return a.is_list ? a.numbers.size() : b.is_list ? b.numbers.size() : 0;
+  }
+
+  static double entry(const Value& value, std::size_t i) { return value.numbers[value.is_list ? i : 0]; }
+
+  Value arithmetic(const Term& term, const Value& a, const Value& b) {
+    need_numbers(term, a);
+    need_numbers(term, b);
+    Value result{.is_list = a.is_list || b.is_list};
+    const std::size_t n = result.is_list ? entries(term, term.word, a, b) : 1;
     for (std::size_t i = 0; i < n; ++i) {
-      const double x = a.numbers[a.is_list ? i : 0], y = b.numbers[b.is_list ? i : 0];
-      if (term.word == "/" && y == 0) fail(text_, term.column, "division by zero");
-      result.numbers.push_back(comparing ? compare(term.word, x, y) : apply(term.word[0], x, y));
+      if (term.word == "/" && entry(b, i) == 0) fail(text_, term.column, "division by zero");
+      result.numbers.push_back(apply(term.word[0], entry(a, i), entry(b, i)));
     }
-    if (!result.is_list && comparing)
-      comparisons_.push_back({a.numbers[0], a.error, term.word, b.numbers[0], b.error, result.numbers[0] == 1});
-    if (!result.is_list && !comparing) result.error = apply_error(term.word[0], a, b);
+    if (!result.is_list) result.error = apply_error(term.word[0], a, b);
+    return result;
+  }
+
+  Value comparison(const Term& term, const std::vector<Value>& values) {
+    Value result = truth(true);
+    for (std::size_t k = 0; k + 1 < values.size(); ++k) {
+      const Value &a = values[k], &b = values[k + 1];
+      const std::string& sign = term.signs[k];
+      if (a.is_truth != b.is_truth)
+        fail(text_, term.column, cat('"', sign, "\" between a ", kind(a), " and a ", kind(b)));
+      Value step{.is_list = a.is_list || b.is_list, .is_truth = true};
+      const std::size_t n = step.is_list ? entries(term, sign, a, b) : 1;
+      for (std::size_t i = 0; i < n; ++i) step.numbers.push_back(compare(sign, entry(a, i), entry(b, i)));
+      if (!step.is_list)
+        comparisons_.push_back({a.numbers[0], a.error, sign, b.numbers[0], b.error, step.numbers[0] == 1});
+      Value joined{.is_list = result.is_list || step.is_list, .is_truth = true};
+      const std::size_t m = joined.is_list ? entries(term, sign, result, step) : 1;
+      for (std::size_t i = 0; i < m; ++i) joined.numbers.push_back(entry(result, i) * entry(step, i));
+      result = std::move(joined);
+    }
     return result;
   }
 
@@ -367,7 +392,7 @@ class Evaluator {
     const std::vector<double>& numbers = value.numbers;
     const std::string& word = term.word;
     if (word == "all") {
-      if (!value.is_truth) fail(text_, term.column, cat("\"all\" needs comparisons, not a ", kind(value)));
+      if (!value.is_truth) fail(text_, term.column, cat("\"all\" needs truth values, not a ", kind(value)));
       return truth(std::all_of(numbers.begin(), numbers.end(), [](double x) { return x == 1; }));
     }
     if (word == "abs" || word == "sqrt") {
