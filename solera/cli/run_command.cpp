@@ -61,7 +61,8 @@ bool mentioned(const std::vector<std::string>& arguments, std::string_view name)
   return std::find(arguments.begin(), end, name) != end;
 }
 
-// Runs a verb and turns whatever ends it into words and a status.
+}  // namespace
+
 int run_verb(const Verb& verb, const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
   const TerminalStyle style = style_for(err);
   TerminalProgress progress(err, style);
@@ -100,8 +101,6 @@ int run_verb(const Verb& verb, const std::vector<std::string>& arguments, std::o
     return failed(internal_error(error.what()));
   }
 }
-
-}  // namespace
 
 int run_command(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h") {
