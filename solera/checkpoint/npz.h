@@ -1,8 +1,9 @@
 // NumPy .npz: a zip of .npy members, stored or deflated. docs/formats/npz.md
 //
-// Read: C-contiguous and Fortran-ordered arrays of the dtypes that both sides have, headers 1.0 to 3.0, parsed as the literal
-// they are, never evaluated. Object arrays, structured types and big-endian data are refused by name; a deflated member may
-// not unpack to more than its array's bytes, nor to more than 1000 times its packed size.
+// Read: C-contiguous and Fortran-ordered arrays of the dtypes that both sides have, headers 1.0 to 3.0, parsed as the
+// literal they are, never evaluated. Object arrays, structured types and big-endian data are refused by name. A
+// deflated member is unpacked on demand, piece by piece; it may not unpack to more than its array's bytes, and a
+// directory that claims more than deflate can pack (1032 to 1) is refused.
 #pragma once
 
 #include <memory>
