@@ -1,5 +1,16 @@
-// From a configuration and open models to a plan: every output tensor with its inputs, types and resolved parameters. All that can
-// be wrong is found here, before a byte of a tensor is read or written.
+// From a configuration and open models to a plan: every output tensor with its inputs, types and resolved parameters.
+// All that can be wrong is found here, before a byte of a tensor is read or written.
+//
+//   Plan plan = make_plan(read_merge_config("blend.yaml"), {.single_file = true});
+//   execute(plan, {.out = "blend.safetensors"}, progress);
+//
+// Which tensors there will be: those of the models, matched by canonical name (names.h). Where models differ:
+//   a pooler or position_ids that some lack   merged over those that have it, copied where only one has
+//   a head of a class the base is not         left out, with a warning
+//   lm_head.weight of a tied model            its embedding
+//   anything else                             Error, unless allow_missing
+// Types: `dtype` is put on every operand as a cast; the output has `out_dtype`, else `dtype`, else what PyTorch
+// promotes all operands to. Integer tensors are copied. A copy whose output type differs from the input's is converted.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +27,9 @@
 namespace solera::merge {
 
 struct PlanOptions {
-  bool allow_missing = false;          // tensors that some models lack are merged over those that have them
-  std::vector<Pattern> include, exclude;  // tensors not selected are taken from the base (else the first model) as they are
+  bool allow_missing = false;  // tensors that some models lack are merged over those that have them
+  std::vector<Pattern> include,
+      exclude;  // tensors not selected are taken from the base (else the first model) as they are
   std::uint64_t shard_bytes = 5'000'000'000;
   bool single_file = false;
 };
@@ -27,24 +39,25 @@ struct TensorPlan {
   enum class Action { kMerge, kCopy } action = Action::kMerge;
   std::vector<weights::Operand> operands;  // as TensorPass wants them; one for a copy
   bool has_base = false;
-  std::size_t bound = 0;                   // number in the program, for kMerge
-  std::string note;                        // why a copy: "integer tensor", "not selected", "only in fine-a"
+  std::size_t bound = 0;  // number in the program, for kMerge
+  std::string note;       // why a copy: "integer tensor", "not selected", "only in fine-a"
 };
 
 struct Plan {
   MergeConfig config;
   const Method* method = nullptr;
-  std::vector<std::unique_ptr<checkpoint::Checkpoint>> models;  // all inputs, base first where there is one; addresses stable
-  std::vector<std::string> labels;                              // their names in messages
-  int donor = 0;                                                // whose config and side files are carried
-  std::vector<TensorPlan> tensors;                              // sorted by output name; as layout.tensors
+  std::vector<std::unique_ptr<checkpoint::Checkpoint>>
+      models;                       // all inputs, base first where there is one; addresses stable
+  std::vector<std::string> labels;  // their names in messages
+  int donor = 0;                    // whose config and side files are carried
+  std::vector<TensorPlan> tensors;  // sorted by output name; as layout.tensors
   checkpoint::Layout layout;
   std::unique_ptr<Program> program;
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings;  // each once
 
-  std::uint64_t bytes_to_read() const;   // one pass over all inputs
+  std::uint64_t bytes_to_read() const;  // one pass over all inputs
   std::uint64_t bytes_to_write() const;
-  std::string hash() const;              // method, parameters, inputs' identity, layout: what a resume must agree on
+  std::string hash() const;  // method, parameters, inputs' identity, layout: what a resume must agree on
 };
 
 Plan make_plan(MergeConfig config, const PlanOptions& options);

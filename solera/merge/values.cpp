@@ -36,7 +36,13 @@ Node in_gradient(std::span<const Node> items, double t, bool discrete, std::stri
   return Node::number((1 - part) * a + part * b);
 }
 
-bool matches(const Node& entry, const TensorPlace& place) {
+bool is_gradient(const Node& list) {
+  return std::all_of(list.items().begin(), list.items().end(), [](const Node& item) { return item.is_scalar(); });
+}
+
+}  // namespace
+
+bool entry_matches(const Node& entry, const TensorPlace& place) {
   if (const Node* filter = entry.find("filter"); filter && !filter->is_null()) {
     const std::string& text = filter->as_text();
     if (text != "*" && place.name.find(text) == std::string_view::npos) return false;
@@ -48,12 +54,6 @@ bool matches(const Node& entry, const TensorPlace& place) {
   return true;
 }
 
-bool is_gradient(const Node& list) {
-  return std::all_of(list.items().begin(), list.items().end(), [](const Node& item) { return item.is_scalar(); });
-}
-
-}  // namespace
-
 double gradient_position(int layer, int layers) {
   return layers > 1 ? static_cast<double>(layer) / static_cast<double>(layers - 1) : 1.0;
 }
@@ -62,13 +62,13 @@ std::optional<Node> evaluate(const Node& setting, const TensorPlace& place, bool
   if (setting.is_null()) return std::nullopt;
   if (setting.is_scalar()) return setting;
   if (setting.is_map()) {
-    if (!matches(setting, place)) return std::nullopt;
+    if (!entry_matches(setting, place)) return std::nullopt;
     return evaluate(setting.at("value"), place, discrete, parameter);
   }
   if (setting.items().empty()) return std::nullopt;
   if (is_gradient(setting)) return in_gradient(setting.items(), place.t, discrete, parameter);
   for (const Node& entry : setting.items())
-    if (matches(entry, place)) return evaluate(entry.at("value"), place, discrete, parameter);
+    if (entry_matches(entry, place)) return evaluate(entry.at("value"), place, discrete, parameter);
   return std::nullopt;
 }
 

@@ -30,6 +30,9 @@ struct TensorPlace {
 // position where the value stands in the file as it is. Throws Error (usage) with the position of what is no number.
 std::optional<Node> evaluate(const Node& setting, const TensorPlace& place, bool discrete, std::string_view parameter);
 
+// Does a {filter, pattern or role, value} entry fit the tensor?
+bool entry_matches(const Node& entry, const TensorPlace& place);
+
 // Checks the form of a setting without a tensor: every entry, every pattern. Throws Error (usage).
 void require_setting(const Node& setting, std::string_view parameter);
 
