@@ -28,7 +28,8 @@ TEST_P(EveryVerb, HasNoOptionTwice) {
   for (const Option& option : prepared.options.list()) {
     if (option.positional) continue;
     EXPECT_TRUE(seen.insert(option.name).second) << option.name;
-    if (!option.short_name.empty()) EXPECT_TRUE(seen.insert(option.short_name).second) << option.short_name;
+    if (option.short_name.empty()) continue;
+    EXPECT_TRUE(seen.insert(option.short_name).second) << option.short_name;
   }
 }
 
