@@ -109,7 +109,9 @@ TEST_P(Elements, EveryF8ComesBack) {
     const auto values = loaded(dtype, codes);
     const auto back = stored<std::uint8_t>(dtype, values);
     for (unsigned i = 0; i < 256; ++i)
-      if (!std::isnan(values[i])) EXPECT_EQ(back[i], i);
+      if (!std::isnan(values[i])) {
+        EXPECT_EQ(back[i], i);
+      }
   }
   EXPECT_EQ(loaded(DType::kF8E4M3, std::vector<std::uint8_t>{0x38, 0x01, 0x7E})[0], 1.0f);
   EXPECT_EQ(loaded(DType::kF8E4M3, std::vector<std::uint8_t>{0x01})[0], std::ldexp(1.0f, -9));

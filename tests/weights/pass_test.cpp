@@ -124,8 +124,9 @@ TEST(Pass, BlockingFitsTheMemory) {
     for (const int operands : {1, 4, 100}) {
       const Blocking blocking = fit_blocking(256 << 20, threads, operands);
       EXPECT_GE(blocking.blocks_per_chunk, 1);
-      if (blocking.blocks_per_chunk > 1)
+      if (blocking.blocks_per_chunk > 1) {
         EXPECT_LE(scratch_bytes(blocking, operands) * static_cast<std::uint64_t>(threads), 256u << 20);
+      }
     }
   EXPECT_EQ(fit_blocking(0, 1, 1).blocks_per_chunk, 1);
 }
