@@ -228,7 +228,7 @@ FileIdentity identify(const std::string& path, std::string header_hash) {
   struct stat status = {};
   if (::stat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) throw missing_file(path);
-    throw io_error(cat("cannot look at the file (", errno_text(errno), ")"), path);
+    throw io_error(cat("cannot look at the file: ", errno_text(errno)), path);
   }
   return {path, static_cast<std::uint64_t>(status.st_size),
           static_cast<std::int64_t>(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec,

@@ -105,7 +105,7 @@ void install_handler() {
   ::sigemptyset(&action.sa_mask);
   // What was there must be known before ours can run.
   if (::sigaction(SIGBUS, nullptr, &previous_action) != 0 || ::sigaction(SIGBUS, &action, nullptr) != 0) {
-    throw internal_error(cat("cannot install a handler for SIGBUS (", errno_text(errno), ")"));
+    throw internal_error(cat("cannot install a handler for SIGBUS: ", errno_text(errno)));
   }
 }
 

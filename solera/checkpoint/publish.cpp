@@ -49,14 +49,14 @@ void require_no_overlap(const std::string& out, const std::string& input) {
 
 void sync_folder(const std::string& path) {
   const Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder || ::fsync(folder.get()) != 0) throw io_error(cat("cannot sync (", errno_text(errno), ")"), path);
+  if (!folder || ::fsync(folder.get()) != 0) throw io_error(cat("cannot sync: ", errno_text(errno)), path);
 }
 
 // One step where the system can exchange two names, else aside and back on failure. `from` then names the old content.
 void exchange(const std::string& from, const std::string& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) == 0) return;
   if (errno != EINVAL && errno != ENOSYS) {
-    throw io_error(cat("cannot replace the old output (", errno_text(errno), ")"), to);
+    throw io_error(cat("cannot replace the old output: ", errno_text(errno)), to);
   }
   const std::string aside = to + ".old";
   remove_all(aside);
@@ -99,7 +99,7 @@ void require_writable(const std::string& out, bool force, std::span<const std::s
     throw io_error(cat("cannot write ", out, ": there is no folder ", parent), "", "make it first");
   }
   if (::access(parent.c_str(), W_OK | X_OK) != 0) {
-    throw io_error(cat("cannot write ", out, " (", errno_text(errno), ")"), parent);
+    throw io_error(cat("cannot write ", out, ": ", errno_text(errno)), parent);
   }
   if (!is_taken(path)) return;
   if (!force) throw usage_error(cat(out, " exists"), "", "use --force to replace it");

@@ -84,7 +84,7 @@ class ReadSource final : public Source {
     for (std::uint64_t done = 0; done < length;) {
       const ssize_t got = ::pread(file_.get(), scratch.data() + done, length - done, static_cast<off_t>(offset + done));
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0) throw io_error(cat("cannot read (", errno_text(errno), ")"), path_);
+      if (got < 0) throw io_error(cat("cannot read: ", errno_text(errno)), path_);
       if (got == 0) throw shrank(path_);
       done += static_cast<std::uint64_t>(got);
     }
@@ -186,11 +186,11 @@ std::shared_ptr<const Source> open_file(const std::string& path, Access access) 
   if (!file) {
     const int code = errno;
     if (code == ENOENT || code == ENOTDIR) throw missing_file(path);
-    throw io_error(cat("cannot open (", errno_text(code), ")"), path,
+    throw io_error(cat("cannot open: ", errno_text(code)), path,
                    code == EMFILE ? "raise the limit on open files: ulimit -n" : "");
   }
   struct stat opened = {};
-  if (::fstat(file.get(), &opened) != 0) throw io_error(cat("cannot open (", errno_text(errno), ")"), path);
+  if (::fstat(file.get(), &opened) != 0) throw io_error(cat("cannot open: ", errno_text(errno)), path);
   if (S_ISDIR(opened.st_mode)) throw io_error(cat(path, " is a folder, not a file"));
   if (!S_ISREG(opened.st_mode)) throw io_error(cat(path, " is not a regular file"));
 
@@ -202,7 +202,7 @@ std::shared_ptr<const Source> open_file(const std::string& path, Access access) 
   if (map && size > 0) {
     void* begin = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
     if (begin != MAP_FAILED) return std::make_shared<MappedSource>(path, begin, opened, known && type == kTmpfs);
-    if (access == Access::kMap) throw io_error(cat("cannot map (", errno_text(errno), ")"), path);
+    if (access == Access::kMap) throw io_error(cat("cannot map: ", errno_text(errno)), path);
   }
   return std::make_shared<ReadSource>(path, std::move(file), size);
 }

@@ -87,7 +87,7 @@ std::string index_text(const Layout& layout) {
 }
 
 Error cannot(std::string_view what, const std::string& path, int code) {
-  return io_error(cat("cannot ", what, " (", errno_text(code), ")"), path);
+  return io_error(cat("cannot ", what, ": ", errno_text(code)), path);
 }
 
 std::uint64_t free_bytes(const std::string& folder) {
