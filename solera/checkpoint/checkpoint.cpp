@@ -206,7 +206,7 @@ std::span<const std::byte> Checkpoint::read(const Tensor& tensor, std::uint64_t 
                                             std::vector<std::byte>& scratch) const {
   const std::uint64_t bytes = tensor.bytes();
   if (first > bytes || count > bytes - first) {
-    throw internal_error(
+    throw usage_error(
         cat(count, " bytes at ", first, " pass the end of ", tensor.name, ", which has ", bytes, " bytes"),
         tensor.source->path());
   }

@@ -125,8 +125,9 @@ std::string find_weights(const std::string& folder) {
   throw input_error(cat(folder, " holds no model: no model.safetensors, pytorch_model.bin or index of either"));
 }
 
-ShardIndex read_index(const std::string& path) {
-  const std::string text = read_file(path, kMaxIndexBytes);
+ShardIndex read_index(const std::string& path) { return parse_index(read_file(path, kMaxIndexBytes), path); }
+
+ShardIndex parse_index(std::string_view text, const std::string& path) {
   const Node root = parse_json(text, path);
   const Node* map = root.is_map() ? root.find("weight_map") : nullptr;
   if (map == nullptr) throw input_error("not an index of shards: no weight_map", path);
@@ -162,6 +163,8 @@ void require_agreement(const ShardIndex& index, std::span<const Tensor> tensors)
                       index.path);
   }
 }
+
+std::span<const std::string_view> side_file_patterns() { return kSideFiles; }
 
 std::vector<std::string> find_side_files(const std::string& folder) {
   static const std::vector<Pattern> patterns = [] {

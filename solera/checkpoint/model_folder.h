@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct ShardIndex {
   std::vector<std::pair<std::string, std::size_t>> places;  // tensor and number of its shard, sorted by tensor
 };
 ShardIndex read_index(const std::string& path);
+ShardIndex parse_index(std::string_view text, const std::string& path);
 
 // Throws Error (input) unless every tensor of the index is in the shard it names. `tensors` are sorted by name; shard
 // i's source has the path join_path(folder of the index, shards[i]).
@@ -32,5 +34,6 @@ void require_agreement(const ShardIndex& index, std::span<const Tensor> tensors)
 // Names, relative to the folder, of the files that travel with a model: config, tokenizer, chat template, the model's
 // own code, licence. Sorted.
 std::vector<std::string> find_side_files(const std::string& folder);
+std::span<const std::string_view> side_file_patterns();  // the globs behind it; *.jinja in chat_templates/ comes on top
 
 }  // namespace solera::checkpoint

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <optional>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "solera/base/document.h"
@@ -52,7 +53,8 @@ class Header {
     }
     require_distinct_names(file.tensors);
     std::sort(file.tensors.begin(), file.tensors.end(), [](const Tensor& a, const Tensor& b) {
-      return std::pair(a.offset, end_of(a)) < std::pair(b.offset, end_of(b));
+      return std::tuple(a.offset, end_of(a), std::string_view(a.name)) <
+             std::tuple(b.offset, end_of(b), std::string_view(b.name));
     });
     require_exact_cover(file.tensors);
     for (Tensor& tensor : file.tensors) tensor.offset += data_begin_;

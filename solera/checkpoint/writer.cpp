@@ -237,7 +237,7 @@ ShardWriter::~ShardWriter() = default;
 void ShardWriter::write(std::size_t index, std::uint64_t offset, std::span<const std::byte> bytes) {
   const std::uint64_t whole = impl_->bytes.at(index);
   if (offset > whole || bytes.size() > whole - offset) {
-    throw internal_error(cat("writing ", bytes.size(), " bytes at ", offset, " of a tensor of ", whole, " bytes"));
+    throw usage_error(cat("writing ", bytes.size(), " bytes at ", offset, " of a tensor of ", whole, " bytes"));
   }
   const Layout::Place& place = impl_->places[index];
   Impl::File& file = impl_->files[static_cast<std::size_t>(place.file)];
@@ -264,7 +264,7 @@ void write_safetensors(const std::string& path, std::span<const NamedBytes> tens
   std::vector<TensorInfo> infos;
   for (const NamedBytes& tensor : tensors) {
     if (tensor.bytes.size() != tensor.info.bytes()) {
-      throw internal_error(
+      throw usage_error(
           cat(tensor.info.name, " takes ", tensor.info.bytes(), " bytes, but ", tensor.bytes.size(), " are given"),
           path);
     }
