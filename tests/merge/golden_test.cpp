@@ -1,0 +1,272 @@
+// What mergekit 0.1.5 made of these configurations, tensor by tensor: a small part is carried in tests/merge/golden,
+// the whole set lies below $SOLERA_TEST_DATA. cases.json says for each case how close an output must be; `undecided`
+// lists elements that more than one answer is right for.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "solera/base/document.h"
+#include "solera/base/text.h"
+#include "solera/merge/execute.h"
+#include "solera/merge/methods.h"
+#include "solera/merge/names.h"
+#include "solera/merge/plan.h"
+#include "tests/support/support.h"
+
+namespace solera::merge {
+namespace {
+
+using checkpoint::Checkpoint;
+using checkpoint::DType;
+using checkpoint::Tensor;
+
+// Does a configuration use only what is offered here?
+bool is_offered(const std::string& path) {
+  const std::vector<Node> documents = parse_yaml_stream(read_file(path), path);
+  if (documents.size() != 1 || !documents[0].is_map()) return false;
+  const Node& document = documents[0];
+  for (const std::string_view key : {"tokenizer_source", "tokenizer", "chat_template"})
+    if (document.find(key)) return false;
+  const Node* slices = document.find("slices");
+  if (slices && slices->items().size() != 1) return false;
+  if (read_file(path).find("/lora") != std::string::npos) return false;
+  const std::string& name = document.at("merge_method").as_text();
+  return std::any_of(methods().begin(), methods().end(), [&](const Method& one) { return one.name == name; });
+}
+
+Plan plan_for(const std::string& root, const Node& one) {
+  MergeConfig config = read_merge_config(join_path(root, one.at("config").as_text()));
+  config.folder = root;
+  PlanOptions options;
+  const std::vector<std::string> words = split(one.at("command").as_text(), ' ');
+  if (const auto flag = std::find(words.begin(), words.end(), "--out-shard-size"); flag != words.end())
+    options.shard_bytes = parse_bytes(*(flag + 1));
+  // Vocabularies are not cut to a common length here: those tensors stay the base's and are not compared.
+  if (std::find(words.begin(), words.end(), "--unsafe-truncate-embeddings") != words.end())
+    for (const char* pattern : {"lm_head.*", "*.embed_tokens.*"}) options.exclude.emplace_back(pattern);
+  return make_plan(std::move(config), options);
+}
+
+class Allowance {
+ public:
+  Allowance(const std::string& root, const Node& one) : rule_(one.at("tolerance")) {
+    kind_ = rule_.at("kind").as_text();
+    if (const Node* list = one.find("undecided"))
+      for (const Node documents = read_json(join_path(root, list->at("file").as_text()));
+           const auto& [name, items] : documents.entries())
+        for (const Node& item : items.items()) undecided_[name].insert(item.as_int());
+  }
+
+  bool decided(const std::string& name, std::int64_t i) const {
+    const auto found = undecided_.find(name);
+    return found == undecided_.end() || !found->second.contains(i);
+  }
+
+  // Of every element of a tensor.
+  std::vector<double> of(const TensorPlan& tensor, const std::vector<double>& golden) const {
+    std::vector<double> allowed(golden.size());
+    const std::vector<double> steps = kind_ == "low" ? summed_steps(tensor) : std::vector<double>(golden.size());
+    for (std::size_t i = 0; i < golden.size(); ++i) {
+      const double size = std::abs(golden[i]);
+      if (kind_ == "relative") allowed[i] = rule_.at("atol").as_double() + rule_.at("rtol").as_double() * size;
+      if (kind_ == "ulp")
+        allowed[i] = std::max(rule_.at("atol").as_double(), rule_.at("ulps").as_double() * ulp(size, tensor.out.dtype));
+      if (kind_ == "low") allowed[i] = rule_.at("factor").as_double() * rule_.at("eps").as_double() * (size + steps[i]);
+    }
+    return allowed;
+  }
+
+ private:
+  static double ulp(double size, DType dtype) {
+    if (size == 0) return 0;
+    return std::ldexp(1.0, std::ilogb(size) - (dtype == DType::kBF16 ? 7 : 10));
+  }
+
+  // sum over the models of |x_i - base|
+  static std::vector<double> summed_steps(const TensorPlan& tensor) {
+    std::vector<double> sum(static_cast<std::size_t>(tensor.out.elements()));
+    const auto& operands = tensor.operands;
+    const auto base = test::values(*operands[0].model, operands[0].tensor->name);
+    for (std::size_t k = 1; k < operands.size(); ++k) {
+      const auto model = test::values(*operands[k].model, operands[k].tensor->name);
+      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += std::abs(model[i] - base[i]);
+    }
+    return sum;
+  }
+
+  const Node& rule_;
+  std::string kind_;
+  std::map<std::string, std::set<std::int64_t>> undecided_;
+};
+
+std::vector<std::string> names_of(const Checkpoint& model) {
+  std::vector<std::string> names;
+  for (const Tensor& tensor : model.tensors()) names.push_back(tensor.name);
+  return names;
+}
+
+void compare_tensors(const Checkpoint& golden, const Checkpoint& ours, const Plan& plan, const Allowance& allowance) {
+  ASSERT_EQ(names_of(ours), names_of(golden));
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.note == "not selected") continue;
+    const Tensor& expected = golden.at(tensor.out.name);
+    EXPECT_EQ(ours.at(tensor.out.name).shape, expected.shape) << tensor.out.name;
+    ASSERT_EQ(ours.at(tensor.out.name).dtype, expected.dtype) << tensor.out.name;
+    const auto right = test::values(golden, tensor.out.name), values = test::values(ours, tensor.out.name);
+    const auto allowed =
+        checkpoint::is_float(expected.dtype) ? allowance.of(tensor, right) : std::vector<double>(right.size());
+    std::size_t wrong = 0, worst = 0;
+    for (std::size_t i = 0; i < right.size(); ++i) {
+      if (!allowance.decided(tensor.out.name, static_cast<std::int64_t>(i)) ||
+          std::abs(values[i] - right[i]) <= allowed[i])
+        continue;
+      ++wrong;
+      if (std::abs(values[i] - right[i]) > std::abs(values[worst] - right[worst])) worst = i;
+    }
+    EXPECT_EQ(wrong, 0u) << tensor.out.name << "[" << worst << "] is " << values[worst] << ", not " << right[worst];
+  }
+}
+
+void compare_configs(const std::string& golden, const std::string& ours, const Node& one) {
+  const Node right = read_json(join_path(golden, "config.json")), config = read_json(join_path(ours, "config.json"));
+  for (const std::string_view key :
+       {"architectures", "num_hidden_layers", "n_layer", "vocab_size", "tie_word_embeddings", "model_type"})
+    if (config.find(key) && right.find(key)) {
+      EXPECT_EQ(to_json(config.at(key)), to_json(right.at(key))) << key;
+    }
+  // mergekit's own word is wrong in two cases; the type of the tensors counts.
+  EXPECT_EQ(config.at("torch_dtype").as_text(), one.at("dtypes").items()[0].as_text());
+}
+
+void check_case(const std::string& root, const Node& one) {
+  SCOPED_TRACE(one.at("name").as_text());
+  Plan plan = plan_for(root, one);
+  const Allowance allowance(root, one);
+  const TemporaryFolder folder;
+  const std::string out = folder / "out";
+  execute(plan, {.out = out, .threads = 2, .memory = 256u << 20}, no_progress());
+  const std::string golden = join_path(root, one.at("out").as_text());
+  compare_tensors(checkpoint::open_checkpoint(golden), checkpoint::open_checkpoint(out), plan, allowance);
+  compare_configs(golden, out, one);
+}
+
+// Runs all cases of a set that are offered here and returns their number.
+std::size_t check_cases(const std::string& root) {
+  const Node list = read_json(join_path(root, "cases.json"));
+  std::size_t count = 0;
+  for (const Node& one : list.at("cases").items()) {
+    if (!is_offered(join_path(root, one.at("config").as_text()))) continue;
+    check_case(root, one);
+    ++count;
+  }
+  return count;
+}
+
+// What each refusal must name.
+const std::map<std::string, std::string> kRefusals = {
+    {"bad_unknown_method", "unknown merge method \"tiez\" (FILE:3:15); did you mean ties?"},
+    {"bad_ties_without_base", "ties needs base_model (FILE); name the model that the others were tuned from"},
+    {"bad_slices_without_base_source",
+     "base_model models/qwen2/base is not a source of the slice (FILE:5:13); add it to the sources, or write `models` "
+     "instead of `slices`"},
+    {"bad_slerp_three_models",
+     "slerp takes exactly 1 model besides the base, the file lists 2: models/qwen2/a, models/qwen2/b (FILE)"},
+    {"bad_slerp_without_t",
+     "missing parameter \"t\" at model.embed_tokens.weight (FILE); give it to the model, or for the whole file under "
+     "parameters"},
+    {"bad_linear_base_without_weight",
+     "missing parameter \"weight\" for models/qwen2/base at model.embed_tokens.weight (FILE); base_model is one more "
+     "model here: list it "
+     "with its parameters, or set them for the whole file"},
+    {"bad_filter_without_fallback",
+     "missing parameter \"weight\" for models/qwen2/a at model.embed_tokens.weight (FILE); give it to the model, or "
+     "for the whole file "
+     "under parameters"},
+    {"bad_vocabulary_mismatch",
+     "models/vocab/a: lm_head.weight is [67, 16], models/vocab/base has [64, 16] "
+     "(ROOT/models/vocab/a/model.safetensors); vocabularies "
+     "are not aligned yet; use --exclude 'lm_head.*' to keep that of models/vocab/base"},
+    {"bad_slice_lengths",
+     "layer_range [0, 2] of models/qwen2/a is not all of its 3 layers (FILE:3:17); stacking layers is not supported "
+     "yet"},
+    {"bad_same_model_twice",
+     "model models/qwen2/a is listed twice (FILE:4:17); stacking layers of one model is not supported yet"},
+    {"bad_dtype", "\"dtype\" is \"float8\", not a type to merge in (FILE:4:8); did you mean float32?"},
+    {"bad_density_text", "\"density\" is \"high\", not a number (FILE:2:64)"},
+    {"bad_mixed_architectures",
+     "models/qwen2/a is a qwen2 model and models/gpt2/a is a gpt2 model (FILE); only models of one architecture can be "
+     "merged"},
+    {"bad_shapes",
+     "layer_range [0, 2] of models/llama/a is not all of its 4 layers (FILE:3:17); stacking layers is not supported "
+     "yet"},
+    {"bad_lora_without_cache",
+     "merging an adapter (models/llama/base+models/llama/lora) is not supported yet (FILE:2:12); merge it into its "
+     "model first"},
+    {"bad_chat_template",
+     "\"tokenizer_source\" is not supported yet (FILE:5:19); remove it: the tokenizer files of the base model are "
+     "carried over as they "
+     "are"},
+    {"bad_two_tokenizer_forms",
+     "\"tokenizer_source\" and \"tokenizer\" are both given (FILE:6:12); they are not supported yet"},
+    {"bad_token_source",
+     "\"tokenizer\" is not supported yet (FILE:7:3); remove it: the tokenizer files of the base model are carried over "
+     "as they are"},
+    {"bad_late_token",
+     "\"tokenizer_source\" is not supported yet (FILE:6:19); remove it: the tokenizer files of the base model are "
+     "carried over as they "
+     "are"},
+    {"bad_empty", "\"models\" is missing or empty (FILE); list the models to merge"},
+};
+
+std::string replace_all(std::string text, const std::string& from, const std::string& to) {
+  for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+std::size_t check_refusals(const std::string& root) {
+  const Node list = read_json(join_path(root, "bad.json"));
+  std::size_t count = 0;
+  for (const Node& one : list.at("cases").items()) {
+    const auto refusal = kRefusals.find(one.at("name").as_text());
+    if (refusal == kRefusals.end()) continue;
+    SCOPED_TRACE(refusal->first);
+    std::string message = test::message_of([&] { (void)plan_for(root, one); });
+    message = replace_all(message, join_path(root, one.at("config").as_text()), "FILE");
+    EXPECT_EQ(replace_all(message, root, "ROOT"), refusal->second);
+    ++count;
+  }
+  return count;
+}
+
+const std::string kCarried = SOLERA_SOURCE_DIR "/tests/merge/golden";
+
+TEST(Golden, CarriedCasesMatchMergekit) { EXPECT_EQ(check_cases(kCarried), 11u); }
+TEST(Golden, CarriedMistakesAreRefused) { EXPECT_EQ(check_refusals(kCarried), 10u); }
+
+TEST(Golden, AllCasesMatchMergekit) {
+  SOLERA_NEEDS_DATA();
+  EXPECT_EQ(check_cases(test::data_folder() + "/golden/mergekit"), 34u);
+}
+
+TEST(Golden, AllMistakesAreRefused) {
+  SOLERA_NEEDS_DATA();
+  EXPECT_EQ(check_refusals(test::data_folder() + "/golden/mergekit"), kRefusals.size());
+}
+
+// mergekit crashes on any BertModel; the recipe is sound.
+TEST(Golden, BertModelIsMerged) {
+  SOLERA_NEEDS_DATA();
+  MergeConfig config = read_merge_config(test::data_folder() + "/golden/mergekit/configs/bad_bert_model.yaml");
+  config.folder = test::data_folder() + "/golden/mergekit";
+  const Plan plan = make_plan(std::move(config), {});
+  EXPECT_EQ(plan.tensors.size(), 23u);
+  EXPECT_THAT(plan.warnings, testing::IsEmpty());
+}
+
+}  // namespace
+}  // namespace solera::merge
