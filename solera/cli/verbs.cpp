@@ -7,7 +7,7 @@ namespace solera::cli {
 
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> table = {
-      methods_verb(),
+      merge_verb(), methods_verb(),
       completion_verb(),
       help_verb(),
   };
