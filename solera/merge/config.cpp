@@ -34,12 +34,7 @@ void require_map(const Node& node, std::string_view what) {
 
 void require_keys(const Node& map, const Names& known, std::string_view what) {
   require_map(map, what);
-  for (const auto& [key, value] : map.entries()) {
-    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    const std::string near = did_you_mean(key, known);
-    throw usage_error(cat("unknown key \"", key, "\" in ", what), value.where().empty() ? map.where() : value.where(),
-                      near.empty() ? cat("known are ", join(known, ", ")) : near);
-  }
+  require_known_keys(map, known, cat("in ", what));
 }
 
 const std::string& text_of(const Node& node, std::string_view key) {
@@ -92,7 +87,7 @@ Node parameters_of(const Node& map, const Method& method, bool of_model, Names& 
   const auto global = method.parameters(), models = method.model_parameters();
   for (const auto& [key, setting] : node->entries()) {
     require_setting(setting, key);
-    const std::string position = setting.where().empty() ? "" : cat(" (", setting.where(), ")");
+    const std::string position = setting.key_where().empty() ? "" : cat(" (", setting.key_where(), ")");
     const bool is_global = has_field(global, key);
     if (has_field(models, key) || (is_global && !of_model)) continue;
     if (is_global) {
@@ -114,7 +109,7 @@ Node parameters_of(const Node& map, const Method& method, bool of_model, Names& 
         known.insert(known.end(), field.aliases.begin(), field.aliases.end());
       }
     const std::string near = did_you_mean(key, known);
-    throw usage_error(cat("unknown parameter \"", key, "\" of ", method.name), setting.where(),
+    throw usage_error(cat("unknown parameter \"", key, "\" of ", method.name), setting.key_where(),
                       near.empty() ? cat("known are ", join(known, ", ")) : near);
   }
   return *node;
@@ -210,6 +205,10 @@ void refuse_tokenizer_keys(const Node& document) {
     if (const Node* node = present(document, key)) throw unsupported(cat("\"", key, "\""), *node, hint);
 }
 
+Error empty_file(const std::string& file) {
+  return usage_error("the configuration is empty", file, "it needs merge_method and models");
+}
+
 std::string file_of(const Node& document) {
   std::string where = document.where();
   for (int i = 0; i < 2; ++i)
@@ -224,15 +223,14 @@ std::string file_of(const Node& document) {
 MergeConfig parse_merge_config(const Node& document) {
   MergeConfig config;
   config.file = file_of(document);
-  if (document.is_null())
-    throw usage_error("the configuration is empty", config.file, "it needs merge_method and models");
+  if (document.is_null()) throw empty_file(config.file);
   require_map(document, "the configuration");
   for (const auto& [key, value] : document.entries()) {
     if (std::find(kTopKeys.begin(), kTopKeys.end(), key) != kTopKeys.end()) continue;
     if (const std::string near = did_you_mean(key, kTopKeys); !near.empty())
-      throw usage_error(cat("unknown key \"", key, "\""), value.where(), near);
+      throw usage_error(cat("unknown key \"", key, "\""), value.key_where(), near);
     config.notes.push_back(
-        cat("the key \"", key, "\" is not used", value.where().empty() ? "" : cat(" (", value.where(), ")")));
+        cat("the key \"", key, "\" is not used", value.key_where().empty() ? "" : cat(" (", value.key_where(), ")")));
   }
   const Node* name = present(document, "merge_method");
   if (!name) throw usage_error("\"merge_method\" is missing", config.file);
@@ -265,7 +263,9 @@ MergeConfig parse_merge_config(const Node& document) {
 }
 
 MergeConfig read_merge_config(const std::string& path) {
-  MergeConfig config = parse_merge_config(read_yaml(path));
+  const Node document = read_yaml(path);
+  if (document.is_null()) throw empty_file(path);  // an empty document has no place
+  MergeConfig config = parse_merge_config(document);
   config.file = path;
   config.folder = parent_folder(path);
   return config;

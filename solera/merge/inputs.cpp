@@ -25,7 +25,7 @@ std::string resolve(const std::string& path, const std::string& folder, const st
   if (!path.starts_with('/'))
     if (const std::string beside = join_path(folder, path); exists(beside)) return beside;
   const Error missing = missing_file(path);
-  if (missing.hint().empty() && looks_like_hub_name(path))
+  if (looks_like_hub_name(path) && (missing.hint().empty() || !is_folder(parent_folder(path))))
     throw io_error(missing.problem(), where, "models are read from disk; names on the Hugging Face hub come later");
   throw io_error(missing.problem(), where, missing.hint());
 }
