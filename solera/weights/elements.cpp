@@ -72,6 +72,10 @@ struct Half {
   }
 };
 
+// Tiles of several files are read in turn, so the hardware meets a new page at each: the next tile of the same file is
+// asked for while this one is unpacked. A prefetch past the end does nothing.
+constexpr std::size_t kAhead = 2048;
+
 template <class Coding>
 bool load_halves(const std::byte* source, std::size_t n, float* HWY_RESTRICT target) {
   const hn::ScalableTag<float> df;
@@ -87,7 +91,10 @@ bool load_halves(const std::byte* source, std::size_t n, float* HWY_RESTRICT tar
     bad = hn::Or(bad, hn::VecFromMask(du, hn::Eq(hn::And(bits, exponent), exponent)));
     hn::StoreU(hn::BitCast(df, bits), df, to);
   };
-  for (; i + lanes <= n; i += lanes) step(halves + i, target + i);
+  for (; i + lanes <= n; i += lanes) {
+    __builtin_prefetch(halves + i + kAhead);
+    step(halves + i, target + i);
+  }
   if (i < n) {
     std::uint16_t in[HWY_MAX_BYTES / 4] = {};
     float out[HWY_MAX_BYTES / 4];

@@ -28,8 +28,8 @@ void store(DType dtype, const double* source, std::int64_t n, std::byte* target)
 void round_to(DType dtype, float* values, std::int64_t n);
 void round_to(DType dtype, double* values, std::int64_t n);
 
-// SIMD targets that this build and CPU offer ("AVX3", "AVX2", "SSE4", and last a portable one), best first; and a way to pin
-// one, for tests. An empty name frees it again.
+// SIMD targets that this build and CPU offer ("AVX3", "AVX2", "SSE4", and last a portable one), best first; and a way
+// to pin one, for tests. An empty name frees it again.
 std::vector<std::string> simd_targets();
 void pin_simd_target(const std::string& target);
 

@@ -4,7 +4,8 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <mutex>
+#include <functional>
+#include <memory>
 #include <numeric>
 #include <type_traits>
 
@@ -80,7 +81,7 @@ struct Bracket {
 template <class T>
 std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment> segments, bool base,
                                    std::int64_t total) {
-  constexpr std::int64_t kRun = 16;
+  constexpr std::int64_t kRun = 32;
   const std::int64_t wanted = std::clamp<std::int64_t>(total / 64, 1 << 15, 1 << 20);
   const std::size_t streams = segments.front().operands.size() - (base ? 1 : 0);
   std::vector<std::vector<T>> samples(streams);
@@ -93,7 +94,7 @@ std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment
     std::vector<std::vector<T>> part(streams, std::vector<T>(static_cast<std::size_t>(runs * kRun)));
     std::vector<std::int64_t> lengths(static_cast<std::size_t>(runs));
     engine.pool->for_each((runs + 255) / 256, [&](std::int64_t batch, int) {
-      T from[kRun];
+      std::array<T, kRun> from, zero;
       for (std::int64_t r = batch * 256; r < std::min(runs, batch * 256 + 256); ++r) {
         const std::int64_t begin = n * r / runs, room = n * (r + 1) / runs - begin;
         const std::int64_t shift = room > kRun
@@ -102,9 +103,13 @@ std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment
                                        : 0;
         const std::int64_t at = begin + shift, count = std::min(kRun, n - at);
         lengths[static_cast<std::size_t>(r)] = count;
+        if (base) load_range(quiet, segment.operands[0], at, count, zero.data());
         for (std::size_t t = 0; t < streams; ++t) {
-          load_changes(quiet, segment, base, t, at, count, from);
-          for (std::int64_t i = 0; i < count; ++i) part[t][static_cast<std::size_t>(r * kRun + i)] = std::abs(from[i]);
+          load_range(quiet, segment.operands[t + (base ? 1 : 0)], at, count, from.data());
+          if (base) difference(from.data(), zero.data(), count, from.data());
+          settle_nan(quiet, from.data(), count);
+          for (std::int64_t i = 0; i < count; ++i)
+            part[t][static_cast<std::size_t>(r * kRun + i)] = std::abs(from[static_cast<std::size_t>(i)]);
         }
       }
     });
@@ -118,16 +123,17 @@ std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment
 }
 
 // Order statistics of the sample around the wanted rank. Neighbours are alike, so the deviation is taken twice as large
-// as independent draws would have it; the bracket spans five of them on both sides.
+// as independent draws would have it; the bracket spans 3.5 of them on both sides.
 template <class T>
 Bracket<T> bracket_of(std::vector<T>& sample, std::int64_t rank, std::int64_t total) {
   const double m = static_cast<double>(sample.size());
   const double p = static_cast<double>(rank) / static_cast<double>(total);
-  const double spread = (10.0 * std::sqrt(m * p * (1 - p)) + 10.0) * detail::select_tuning().bracket;
+  const double spread = (7.0 * std::sqrt(m * p * (1 - p)) + 7.0) * detail::select_tuning().bracket;
+  auto rest = sample.begin();  // what is behind the first order statistic stays behind it
   const auto order = [&](double from_top) {
-    const auto place = static_cast<std::int64_t>(from_top);
-    auto nth = sample.begin() + place;
-    std::nth_element(sample.begin(), nth, sample.end(), std::greater<>());
+    const auto nth = sample.begin() + static_cast<std::int64_t>(from_top);
+    std::nth_element(rest, nth, sample.end(), std::greater<>());
+    rest = nth;
     return *nth;
   };
   Bracket<T> result;
@@ -136,42 +142,60 @@ Bracket<T> bracket_of(std::vector<T>& sample, std::int64_t rank, std::int64_t to
   return result;
 }
 
-// What one pass learns of one request, chunk by chunk in order of position.
+// What one pass learns of one request. Every block's part is kept apart, so that ties can be counted up to any place.
 template <class T>
 struct Tally {
-  std::int64_t above = 0, at_high = 0, at_low = 0;
-  std::vector<T> between;
-  void add(const Tally& other) {
-    above += other.above;
-    at_high += other.at_high;
-    at_low += other.at_low;
-    between.insert(between.end(), other.between.begin(), other.between.end());
+  struct Block {
+    std::int64_t at_high = 0, at_low = 0;
+    std::size_t worker = 0, first = 0, last = 0;  // its magnitudes in the worker's list, in order of position
+  };
+  std::vector<std::vector<Block>> blocks;  // segment by segment
+  std::vector<std::vector<T>> between;     // worker by worker
+  std::vector<std::int64_t> above;
+
+  Tally(std::span<const Segment> segments, std::int64_t block, std::size_t workers) : between(workers), above(workers) {
+    for (const Segment& segment : segments)
+      blocks.emplace_back(static_cast<std::size_t>((elements(segment) + block - 1) / block));
+  }
+
+  void add(std::size_t segment, std::int64_t number, std::size_t worker, const BandCount& count, const T* magnitudes) {
+    Block& block = blocks[segment][static_cast<std::size_t>(number)];
+    std::vector<T>& list = between[worker];
+    if (block.first == block.last) block.first = block.last = list.size();
+    list.insert(list.end(), magnitudes, magnitudes + count.between);
+    block.worker = worker;
+    block.last = list.size();
+    block.at_high += count.at_high;
+    block.at_low += count.at_low;
+    above[worker] += count.above;
+  }
+
+  std::int64_t equal(const Block& block, const T& value, T low, T high) const {
+    if (value == high) return block.at_high;
+    if (value == low) return block.at_low;
+    const auto begin = between[block.worker].begin();
+    return std::count(begin + static_cast<std::ptrdiff_t>(block.first), begin + static_cast<std::ptrdiff_t>(block.last),
+                      value);
   }
 };
 
-// Finds the position of the `wanted`-th entry of magnitude `value`, counting from the start.
+// How many entries of a block have a magnitude.
+using CountEqual = std::function<std::int64_t(std::size_t segment, std::int64_t block)>;
+
+// Finds the position of the `wanted`-th entry of the cut's magnitude: block by block, then within one.
 template <class T>
 void locate(const Engine& engine, std::span<const Segment> segments, bool base, std::size_t stream, std::int64_t wanted,
-            Cut<T>& cut) {
+            const CountEqual& equal, Cut<T>& cut) {
+  const std::int64_t block = engine.blocking.block;
   for (std::size_t s = 0; s < segments.size(); ++s) {
-    const std::int64_t n = elements(segments[s]), block = engine.blocking.block;
-    std::vector<std::int64_t> counts(static_cast<std::size_t>((n + block - 1) / block));
-    const std::array<Operand, 2> pair = {segments[s].operands[0], segments[s].operands[stream + (base ? 1 : 0)]};
-    const std::span<const Operand> used(pair.data() + (base ? 0 : 1), base ? 2 : 1);
-    const auto count_equal = [&](const Tile<T>& tile) {
-      to_changes(engine, tile, base);
-      const T* v = tile.inputs.back();
-      return std::count_if(v, v + tile.count, [&](T x) { return std::abs(x) == cut.value; });
-    };
-    for_tiles<T>(engine, used, 0, [&](const Tile<T>& tile, std::int64_t b, int) {
-      counts[static_cast<std::size_t>(b)] += count_equal(tile);
-    });
-    for (std::size_t b = 0; b < counts.size(); ++b) {
-      if (counts[b] < wanted) {
-        wanted -= counts[b];
+    const std::int64_t n = elements(segments[s]);
+    for (std::int64_t first = 0; first < n; first += block) {
+      const std::int64_t here = equal(s, first / block);
+      if (here < wanted) {
+        wanted -= here;
         continue;
       }
-      const std::int64_t first = static_cast<std::int64_t>(b) * block, count = std::min(block, n - first);
+      const std::int64_t count = std::min(block, n - first);
       std::vector<T> v(static_cast<std::size_t>(count));
       load_changes(engine, segments[s], base, stream, first, count, v.data());
       cut.segment = s;
@@ -182,6 +206,25 @@ void locate(const Engine& engine, std::span<const Segment> segments, bool base, 
         }
     }
   }
+}
+
+// Ties counted by a pass of their own, where no tally has them.
+template <class T>
+CountEqual count_equal(const Engine& engine, std::span<const Segment> segments, bool base, std::size_t stream,
+                       T value) {
+  auto counts = std::make_shared<std::vector<std::vector<std::int64_t>>>();
+  for (const Segment& segment : segments) {
+    std::vector<std::int64_t>& here =
+        counts->emplace_back(static_cast<std::size_t>(elements(segment) / engine.blocking.block + 1));
+    for_tiles<T>(engine, segment.operands, 0, [&](const Tile<T>& tile, std::int64_t block, int) {
+      to_changes(engine, tile, base);
+      const T* v = tile[stream + (base ? 1 : 0)];
+      here[static_cast<std::size_t>(block)] +=
+          std::count_if(v, v + tile.count, [&](T x) { return std::abs(x) == value; });
+    });
+  }
+  return
+      [counts](std::size_t segment, std::int64_t block) { return (*counts)[segment][static_cast<std::size_t>(block)]; };
 }
 
 // The exact value by its bits: half of them in one pass, the other half in a second. Magnitudes are ordered as their
@@ -195,7 +238,6 @@ void by_histogram(const Engine& engine, std::span<const Segment> segments, bool 
   std::int64_t rank = request.rank;
   for (int shift = kWidth - kDigit; shift >= 0; shift -= kDigit) {
     std::vector<std::int64_t> histogram(1 << kDigit);
-    std::mutex mutex;
     for (const Segment& segment : segments) {
       std::vector<std::vector<std::int64_t>> parts(static_cast<std::size_t>(engine.pool->size()));
       for_tiles<T>(engine, segment.operands, 0, [&](const Tile<T>& tile, std::int64_t, int worker) {
@@ -225,30 +267,36 @@ void by_histogram(const Engine& engine, std::span<const Segment> segments, bool 
 // From a tally to the value, the number of entries with it and how many of those are wanted; false if the bracket
 // missed.
 template <class T>
-bool resolve(Tally<T>& tally, const Bracket<T>& bracket, std::int64_t rank, T& value, std::int64_t& ties,
+bool resolve(const Tally<T>& tally, const Bracket<T>& bracket, std::int64_t rank, T& value, std::int64_t& ties,
              std::int64_t& wanted) {
-  wanted = rank - tally.above;
+  std::int64_t at_high = 0, at_low = 0;
+  for (const auto& segment : tally.blocks)
+    for (const auto& block : segment) {
+      at_high += block.at_high;
+      at_low += block.at_low;
+    }
+  wanted = rank - std::accumulate(tally.above.begin(), tally.above.end(), std::int64_t{0});
   if (wanted <= 0) return false;
-  if (wanted <= tally.at_high) {
+  if (wanted <= at_high) {
     value = bracket.high;
-    ties = tally.at_high;
+    ties = at_high;
     return true;
   }
-  wanted -= tally.at_high;
-  const auto inside = static_cast<std::int64_t>(tally.between.size());
-  if (wanted <= inside) {
-    auto nth = tally.between.begin() + (wanted - 1);
-    std::nth_element(tally.between.begin(), nth, tally.between.end(), std::greater<>());
+  wanted -= at_high;
+  std::vector<T> inside;
+  for (const auto& list : tally.between) inside.insert(inside.end(), list.begin(), list.end());
+  if (wanted <= static_cast<std::int64_t>(inside.size())) {
+    auto nth = inside.begin() + (wanted - 1);
+    std::nth_element(inside.begin(), nth, inside.end(), std::greater<>());
     value = *nth;
-    const auto larger = std::count_if(tally.between.begin(), nth, [&](T v) { return v > value; });
-    ties = std::count(tally.between.begin(), tally.between.end(), value);
-    wanted -= larger;
+    ties = std::count(inside.begin(), inside.end(), value);
+    wanted -= std::count_if(inside.begin(), nth, [&](T v) { return v > value; });
     return true;
   }
-  wanted -= inside;
-  if (wanted > tally.at_low) return false;
+  wanted -= static_cast<std::int64_t>(inside.size());
+  if (wanted > at_low) return false;
   value = bracket.low;
-  ties = tally.at_low;
+  ties = at_low;
   return true;
 }
 
@@ -327,41 +375,43 @@ std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> s
   for (const std::size_t r : open) brackets[r] = bracket_of(samples[requests[r].stream], requests[r].rank, total);
   samples.clear();
 
-  std::vector<std::vector<Tally<T>>> tallies(static_cast<std::size_t>(engine.pool->size()),
-                                             std::vector<Tally<T>>(requests.size()));
-  for (const Segment& segment : segments)
-    for_tiles<T>(engine, segment.operands, 1, [&](const Tile<T>& tile, std::int64_t, int worker) {
+  std::vector<Tally<T>> tallies;
+  for (std::size_t i = 0; i < open.size(); ++i)
+    tallies.emplace_back(segments, engine.blocking.block, static_cast<std::size_t>(engine.pool->size()));
+  for (std::size_t s = 0; s < segments.size(); ++s)
+    for_tiles<T>(engine, segments[s].operands, 1, [&](const Tile<T>& tile, std::int64_t block, int worker) {
       const Tile<T> inputs{tile.first, tile.count, tile.inputs.first(tile.inputs.size() - 1), tile.last};
       T* between = tile.inputs.back();
       to_changes(engine, inputs, base);
-      for (const std::size_t r : open) {
-        Tally<T>& tally = tallies[static_cast<std::size_t>(worker)][r];
+      for (std::size_t i = 0; i < open.size(); ++i) {
+        const std::size_t r = open[i];
         const BandCount count = count_band(inputs[requests[r].stream + (base ? 1 : 0)], brackets[r].low,
                                            brackets[r].high, tile.count, between);
-        tally.above += count.above;
-        tally.at_high += count.at_high;
-        tally.at_low += count.at_low;
-        tally.between.insert(tally.between.end(), between, between + count.between);
+        tallies[i].add(s, block, static_cast<std::size_t>(worker), count, between);
       }
     });
-  for (const std::size_t r : open) {
-    Tally<T> all;
-    for (auto& worker : tallies) {
-      all.add(worker[r]);
-      worker[r] = {};
-    }
+  for (std::size_t i = 0; i < open.size(); ++i) {
+    const std::size_t r = open[i], stream = requests[r].stream;
     std::int64_t ties = 0, wanted = 0;
     Cut<T>& cut = cuts[r];
-    if (!resolve(all, brackets[r], requests[r].rank, cut.value, ties, wanted)) {
+    const bool hit = resolve(tallies[i], brackets[r], requests[r].rank, cut.value, ties, wanted);
+    if (!hit) {
       by_histogram(engine, segments, base, requests[r], cut, ties);
       wanted = cut.last;
     }
     if (wanted == ties) {
       cut.segment = std::numeric_limits<std::size_t>::max();  // all ties, wherever they are
       cut.last = -1;
+    } else if (hit) {
+      const auto equal = [&](std::size_t s, std::int64_t block) {
+        return tallies[i].equal(tallies[i].blocks[s][static_cast<std::size_t>(block)], cut.value, brackets[r].low,
+                                brackets[r].high);
+      };
+      locate(engine, segments, base, stream, wanted, equal, cut);
     } else {
-      locate(engine, segments, base, requests[r].stream, wanted, cut);
+      locate(engine, segments, base, stream, wanted, count_equal(engine, segments, base, stream, cut.value), cut);
     }
+    tallies[i].between.clear();
   }
   return cuts;
 }

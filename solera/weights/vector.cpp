@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <vector>
 
 #include "solera/weights/simd.h"
 
@@ -127,30 +128,31 @@ template <class T>
 BandCount count_band_t(const T* v, T low, T high, std::int64_t n, T* between) {
   const hn::ScalableTag<T> d;
   const auto lo = hn::Set(d, low), hi = hn::Set(d, high);
-  BandCount count;
+  std::int64_t n_above = 0, n_high = 0, n_low = 0, n_between = 0;  // locals stay in registers
   sweep(
       d, n,
       [&](std::int64_t i) {
         const auto magnitude = hn::Abs(hn::LoadU(d, v + i));
-        const auto from_low = hn::Ge(magnitude, lo);
-        if (hn::AllFalse(d, from_low)) return;
-        count.above += static_cast<std::int64_t>(hn::CountTrue(d, hn::Gt(magnitude, hi)));
-        count.at_high += static_cast<std::int64_t>(hn::CountTrue(d, hn::Eq(magnitude, hi)));
-        count.at_low += static_cast<std::int64_t>(hn::CountTrue(d, hn::Eq(magnitude, lo)));
-        const auto inside = hn::And(hn::Gt(magnitude, lo), hn::Lt(magnitude, hi));
+        const auto above = hn::Gt(magnitude, hi);
+        n_above += static_cast<std::int64_t>(hn::CountTrue(d, above));
+        const auto band = hn::AndNot(above, hn::Ge(magnitude, lo));
+        if (hn::AllFalse(d, band)) return;  // most vectors: the band is narrow
+        const auto at_high = hn::Eq(magnitude, hi), at_low = hn::Eq(magnitude, lo);
+        n_high += static_cast<std::int64_t>(hn::CountTrue(d, at_high));
+        n_low += static_cast<std::int64_t>(hn::CountTrue(d, at_low));
+        const auto inside = hn::AndNot(hn::Or(at_high, at_low), band);
         if (!hn::AllFalse(d, inside))
-          count.between +=
-              static_cast<std::int64_t>(hn::CompressBlendedStore(magnitude, inside, d, between + count.between));
+          n_between += static_cast<std::int64_t>(hn::CompressBlendedStore(magnitude, inside, d, between + n_between));
       },
       [&](std::int64_t i) {
         const T magnitude = std::abs(v[i]);
-        count.above += magnitude > high;
-        count.at_high += magnitude == high;
-        count.at_low += magnitude == low;
-        if (magnitude > low && magnitude < high) between[count.between++] = magnitude;
+        n_above += magnitude > high;
+        n_high += magnitude == high;
+        n_low += magnitude == low;
+        if (magnitude > low && magnitude < high) between[n_between++] = magnitude;
       });
-  if (low == high) count.at_low = 0;  // one value is counted once
-  return count;
+  if (low == high) n_low = 0;  // one value is counted once
+  return {n_above, n_high, n_between, n_low};
 }
 
 template <class T>
@@ -292,7 +294,15 @@ SOLERA_EXPORT(add_values);
 template <class T>
 void weighted_mean(std::span<const double> coefficients, double divisor, std::span<T* const> inputs, std::int64_t n,
                    T* out) {
-  SOLERA_DISPATCH(weighted_mean, coefficients.data(), divisor, inputs.data(), coefficients.size(), n, out);
+  // A float's 29 spare bits absorb the rounding of scaled coefficients; a double has none, so there the sum is divided.
+  if constexpr (sizeof(T) == 4) {
+    std::vector<double> scaled(coefficients.begin(), coefficients.end());
+    for (double& c : scaled) c /= divisor;
+    return HWY_DYNAMIC_DISPATCH(weighted_mean_f)(scaled.data(), 1.0, inputs.data(), scaled.size(), n, out);
+  } else {
+    return HWY_DYNAMIC_DISPATCH(weighted_mean_d)(coefficients.data(), divisor, inputs.data(), coefficients.size(), n,
+                                                 out);
+  }
 }
 template <class T>
 void difference(const T* x, const T* base, std::int64_t n, T* out) {
