@@ -128,7 +128,7 @@ template <class T>
 Bracket<T> bracket_of(std::vector<T>& sample, std::int64_t rank, std::int64_t total) {
   const double m = static_cast<double>(sample.size());
   const double p = static_cast<double>(rank) / static_cast<double>(total);
-  const double spread = (7.0 * std::sqrt(m * p * (1 - p)) + 7.0) * detail::select_tuning().bracket;
+  const double spread = (7.0 * std::sqrt(m * p * (1 - p)) + 7.0);
   auto rest = sample.begin();  // what is behind the first order statistic stays behind it
   const auto order = [&](double from_top) {
     const auto nth = sample.begin() + static_cast<std::int64_t>(from_top);
@@ -139,6 +139,7 @@ Bracket<T> bracket_of(std::vector<T>& sample, std::int64_t rank, std::int64_t to
   Bracket<T> result;
   if (p * m - spread >= 1) result.high = order(p * m - spread);
   if (p * m + spread < m - 1) result.low = order(p * m + spread);
+  if (detail::select_tuning().miss) result.low = result.high;
   return result;
 }
 

@@ -112,7 +112,7 @@ struct Streams {
 
 class SelectStreamed : public testing::Test {
  protected:
-  void SetUp() override { detail::select_tuning() = {1.0, 0}; }
+  void SetUp() override { detail::select_tuning() = {false, 0}; }
   void TearDown() override { detail::select_tuning() = {}; }
 };
 
@@ -149,7 +149,7 @@ TEST_F(SelectStreamed, ExactOverSegmentsWithAndWithoutTies) {
 }
 
 TEST_F(SelectStreamed, ExactWhenTheBracketMisses) {
-  detail::select_tuning().bracket = -0.9;
+  detail::select_tuning().miss = true;
   for (const int kind : {0, 1, 2, 3}) expect_exact(Streams({900, 300}, kind), 2);
 }
 
@@ -184,8 +184,8 @@ TEST_F(SelectStreamed, DoublesAreExactToo) {
   Pool pool(2);
   const Engine engine{&pool, {64, 1}, false, {}};
   const std::vector<RankRequest> requests = {{0, 100}};
-  for (const double bracket : {1.0, -0.9}) {
-    detail::select_tuning().bracket = bracket;
+  for (const bool miss : {false, true}) {
+    detail::select_tuning().miss = miss;
     const auto narrow = select_cuts<float>(engine, streams.segments, true, requests);
     const auto wide = select_cuts<double>(engine, streams.segments, true, requests);
     EXPECT_EQ(wide[0].value, static_cast<double>(narrow[0].value));
