@@ -60,10 +60,9 @@ void keep_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment,
                   T* values);
 
 namespace detail {
-// Tests: bracket width as a multiple of the usual (0 makes every bracket miss), and the size below which memory is
-// used.
+// Tests: brackets that end where they begin, and the size below which memory is used.
 struct SelectTuning {
-  double bracket = 1.0;
+  bool miss = false;
   std::int64_t in_memory = 65536;
 };
 SelectTuning& select_tuning();
