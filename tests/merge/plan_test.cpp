@@ -1,6 +1,5 @@
 #include "solera/merge/plan.h"
 
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
