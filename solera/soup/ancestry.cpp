@@ -53,8 +53,8 @@ std::vector<const Tensor*> sampled(const Checkpoint& model, double cost_per_elem
 
 }  // namespace
 
-std::vector<double> gram_matrix(std::span<const Checkpoint* const> models, std::span<const std::string> labels, Pool& pool,
-                                double budget) {
+std::vector<double> gram_matrix(std::span<const Checkpoint* const> models, std::span<const std::string> labels,
+                                Pool& pool, double budget) {
   const std::size_t n = models.size();
   const std::size_t pairs = n * (n + 1) / 2;
   std::vector<double> gram(n * n, 0.0);
@@ -64,8 +64,8 @@ std::vector<double> gram_matrix(std::span<const Checkpoint* const> models, std::
     std::vector<weights::Operand> operands;
     for (std::size_t k = 0; k < n; ++k)
       operands.push_back({models[k], &models[k]->at(first->name), std::nullopt, labels[k]});
-    const auto products = weights::reduce<float, Products>(
-        engine, operands, [&](const weights::Tile<float>& tile, Products& state) {
+    const auto products =
+        weights::reduce<float, Products>(engine, operands, [&](const weights::Tile<float>& tile, Products& state) {
           if (state.sums.empty()) state.sums.resize(pairs);
           std::size_t at = 0;
           for (std::size_t a = 0; a < n; ++a)
@@ -86,7 +86,9 @@ std::vector<double> gram_matrix(std::span<const Checkpoint* const> models, std::
 }
 
 std::vector<Kinship> kinship(std::span<const double> gram, int n, bool has_base) {
-  const auto at = [&](int a, int b) { return gram[static_cast<std::size_t>(a) * static_cast<std::size_t>(n) + static_cast<std::size_t>(b)]; };
+  const auto at = [&](int a, int b) {
+    return gram[static_cast<std::size_t>(a) * static_cast<std::size_t>(n) + static_cast<std::size_t>(b)];
+  };
   const int k = has_base ? n - 1 : n;
   // <theta_a, theta_c> and <theta_c, theta_c>, theta_c the base or the mean of the k models.
   std::vector<double> with_center(static_cast<std::size_t>(k), 0.0);

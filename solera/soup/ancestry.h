@@ -4,13 +4,13 @@
 //   c_ij = cos(theta_i - theta_c, theta_j - theta_c)                      theta_c: the base if given, else the mean
 //   suspicious:  d_ij >= 0.8  and  c_ij <= 0.6
 //
-// The distance alone separates unrelated models from fine-tunes, which stay close to each other; the cosine acquits models that
-// went far from their base in one direction (with the base as theta_c it is about 0 if one of the two comes from the base and
-// 1/2 if neither does). Over floating tensors with at least two dimensions, because gains and statistics resemble each
-// other in any two networks; over all floating tensors if there are none.
+// The distance alone separates unrelated models from fine-tunes, which stay close to each other; the cosine acquits
+// models that went far from their base in one direction (with the base as theta_c it is about 0 if one of the two comes
+// from the base and 1/2 if neither does). Over floating tensors with at least two dimensions, because gains and
+// statistics resemble each other in any two networks; over all floating tensors if there are none.
 //
-// Cost: one read of those tensors and k^2 / 2 multiplications an entry. Beyond `budget` multiplications evenly spread tensors
-// are sampled.
+// Cost: one read of those tensors and k^2 / 2 multiplications an entry. Beyond `budget` multiplications evenly spread
+// tensors are sampled.
 #pragma once
 
 #include <cstdint>
@@ -33,14 +33,14 @@ struct Kinship {
   bool suspicious() const { return distance >= kFarApart && cosine <= kSameDirection; }
 };
 
-// Every pair from the inner products of the models, row by row: gram[a * n + b]. With has_base the last row is the base, which is
-// in no pair.
+// Every pair from the inner products of the models, row by row: gram[a * n + b]. With has_base the last row is the
+// base, which is in no pair.
 std::vector<Kinship> kinship(std::span<const double> gram, int n, bool has_base);
 
-// The inner products over the tensors described above. The models have equal names and shapes; labels name them if a value is not
-// finite, which is an Error (input).
-std::vector<double> gram_matrix(std::span<const checkpoint::Checkpoint* const> models, std::span<const std::string> labels,
-                                Pool& pool, double budget = 4e9);
+// The inner products over the tensors described above. The models have equal names and shapes; labels name them if a
+// value is not finite, which is an Error (input).
+std::vector<double> gram_matrix(std::span<const checkpoint::Checkpoint* const> models,
+                                std::span<const std::string> labels, Pool& pool, double budget = 4e9);
 
 // The one warning for all suspicious pairs, the farthest named; empty if there are none.
 std::string kinship_warning(std::span<const Kinship> pairs, std::span<const std::string> labels);

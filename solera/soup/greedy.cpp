@@ -46,8 +46,7 @@ struct Record {
   SearchResult finish() {
     for (const Trial& trial : result.trials)
       if (trial.verdict == Verdict::kSingle &&
-          (!result.best_single ||
-           better(options, trial.evaluation.score, result.best_single->evaluation.score)))
+          (!result.best_single || better(options, trial.evaluation.score, result.best_single->evaluation.score)))
         result.best_single = &trial;
     return std::move(result);
   }
@@ -206,10 +205,14 @@ std::vector<double> normalized(const Mix& mix) {
 
 std::string verdict_name(Verdict verdict) {
   switch (verdict) {
-    case Verdict::kSingle: return "single";
-    case Verdict::kAccepted: return "accepted";
-    case Verdict::kRejected: return "rejected";
-    case Verdict::kUniform: return "uniform";
+    case Verdict::kSingle:
+      return "single";
+    case Verdict::kAccepted:
+      return "accepted";
+    case Verdict::kRejected:
+      return "rejected";
+    case Verdict::kUniform:
+      return "uniform";
   }
   throw internal_error("an unknown verdict");
 }
@@ -235,14 +238,18 @@ GreedyState GreedyState::after(bool accepted) const {
 std::vector<int> visiting_order(int count, std::span<const double> scores, const SearchOptions& options) {
   std::vector<int> order = all(count);
   switch (options.order) {
-    case Order::kGiven: return order;
+    case Order::kGiven:
+      return order;
     case Order::kRandom: {
       const auto shuffled = RandomStream({options.seed, "soup order"}).permutation(count);
       for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(shuffled[i]);
       return order;
     }
-    case Order::kOfficial: std::reverse(order.begin(), order.end()); break;
-    case Order::kScore: break;
+    case Order::kOfficial:
+      std::reverse(order.begin(), order.end());
+      break;
+    case Order::kScore:
+      break;
   }
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
     return better(options, scores[static_cast<std::size_t>(a)], scores[static_cast<std::size_t>(b)]);

@@ -5,9 +5,9 @@
 //             soup = {theta_(1)}, best = S(theta_(1)); for i = 2..k:
 //               s = S(mean of soup and theta_(i));   if s >= best: soup += theta_(i), best = s
 //
-// Wortsman et al., "Model soups", ICML 2022, arXiv 2203.05482. The paper accepts on >=, its script on >. One pass; a rejected
-// ingredient is never tried again. A candidate is always the plain mean of its ingredients, computed from them and not from
-// the running soup, so that it does not depend on the way there. By score: 2k - 1 evaluations.
+// Wortsman et al., "Model soups", ICML 2022, arXiv 2203.05482. The paper accepts on >=, its script on >. One pass; a
+// rejected ingredient is never tried again. A candidate is always the plain mean of its ingredients, computed from them
+// and not from the running soup, so that it does not depend on the way there. By score: 2k - 1 evaluations.
 //
 // Nothing here knows files: the score is a callback over weights. With jobs > 1 candidates of the likely next steps are
 // scored ahead, both for the case that the present one is accepted and that it is not; the result is that of jobs = 1,
@@ -78,11 +78,13 @@ struct SearchResult {
   SearchResult& operator=(SearchResult&&) = default;
 };
 
-// Scores every ingredient if the order needs it (else only the first one visited), then the candidates. Requires count >= 2
-// and jobs >= 1. Throws Error (input) for a score that is not finite, and what `evaluate` throws.
-SearchResult greedy_soup(int count, const SearchOptions& options, const Evaluate& evaluate, const OnTrial& on_trial = {});
+// Scores every ingredient if the order needs it (else only the first one visited), then the candidates. Requires count
+// >= 2 and jobs >= 1. Throws Error (input) for a score that is not finite, and what `evaluate` throws.
+SearchResult greedy_soup(int count, const SearchOptions& options, const Evaluate& evaluate,
+                         const OnTrial& on_trial = {});
 // Scores every ingredient and their mean. No choice is made: the soup has all of them.
-SearchResult uniform_soup(int count, const SearchOptions& options, const Evaluate& evaluate, const OnTrial& on_trial = {});
+SearchResult uniform_soup(int count, const SearchOptions& options, const Evaluate& evaluate,
+                          const OnTrial& on_trial = {});
 
 // The order of visits; `scores` one an ingredient for kScore and kOfficial, else unused.
 std::vector<int> visiting_order(int count, std::span<const double> scores, const SearchOptions& options);

@@ -48,7 +48,8 @@ std::vector<bool> suspicious(const std::vector<std::vector<double>>& models, boo
 }
 
 TEST(Ancestry, DistanceAndCosineByHand) {
-  // (3, 4) and (4, 3): distance sqrt 2 over norm 5; around the base (3, 3) the changes (0, 1) and (1, 0) are orthogonal.
+  // (3, 4) and (4, 3): distance sqrt 2 over norm 5; around the base (3, 3) the changes (0, 1) and (1, 0) are
+  // orthogonal.
   const std::vector<double> g = {25, 24, 21, 24, 25, 21, 21, 21, 18};
   const auto based = kinship(g, 3, true);
   ASSERT_EQ(based.size(), 1u);
@@ -79,7 +80,8 @@ TEST(Ancestry, UnrelatedModelsAre) {
 
 TEST(Ancestry, AStrangerAmongRelativesIsFound) {
   const auto origin = noise(0, 1);
-  const std::vector<std::vector<double>> models = {plus(origin, noise(1, 0.2)), plus(origin, noise(2, 0.2)), noise(3, 1)};
+  const std::vector<std::vector<double>> models = {plus(origin, noise(1, 0.2)), plus(origin, noise(2, 0.2)),
+                                                   noise(3, 1)};
   EXPECT_THAT(suspicious(models, false), ElementsAre(false, true, true));
 }
 
@@ -127,10 +129,9 @@ class Gram : public ::testing::Test {
 
 TEST_F(Gram, CountsMatricesOnly) {
   const auto make = [&](const std::string& name, double x) {
-    return model(name, {test::tensor("bias", DType::kF32, {2}, {100, 100}),
-                        test::tensor("ids", DType::kI64, {1, 2}, {7, 7}),
-                        test::tensor("u", DType::kF32, {1, 2}, {1, x}),
-                        test::tensor("v", DType::kBF16, {2, 1}, {2, x})});
+    return model(name,
+                 {test::tensor("bias", DType::kF32, {2}, {100, 100}), test::tensor("ids", DType::kI64, {1, 2}, {7, 7}),
+                  test::tensor("u", DType::kF32, {1, 2}, {1, x}), test::tensor("v", DType::kBF16, {2, 1}, {2, x})});
   };
   const std::vector<const checkpoint::Checkpoint*> models = {make("a.safetensors", 1), make("b.safetensors", 3)};
   EXPECT_THAT(gram_matrix(models, labels_, pool_), ElementsAre(7, 11, 11, 23));

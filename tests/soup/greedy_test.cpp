@@ -19,9 +19,9 @@
 namespace solera::soup {
 namespace {
 
+using test::message_of;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using test::message_of;
 
 double mean_of(const Mix& mix, const std::vector<double>& models) {
   const std::vector<double> weights = normalized(mix);
@@ -62,8 +62,7 @@ TEST(Greedy, ScalarOracle) {
 
 TEST(Greedy, MinimizeIsTheMirrorImage) {
   const std::vector<double> models = {1.0, 0.0, 0.4, 2.0};
-  const SearchResult result =
-      greedy_soup(4, {.minimize = true}, scores(models, [](double t) { return -peak(t); }));
+  const SearchResult result = greedy_soup(4, {.minimize = true}, scores(models, [](double t) { return -peak(t); }));
   EXPECT_THAT(result.members, ElementsAre(2, 0));
   EXPECT_NEAR(result.score, 0.01, 1e-12);
   EXPECT_EQ(result.best_single->ingredient, 2);
