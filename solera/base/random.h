@@ -20,8 +20,8 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::a
 
 struct StreamKey {
   std::uint64_t seed = 0;
-  std::string_view purpose;   // "dare", "shuffle": what the numbers are for
-  std::uint64_t input = 0;    // ordinal of the input model, trial or worker
+  std::string_view purpose;    // "dare", "shuffle": what the numbers are for
+  std::uint64_t input = 0;     // ordinal of the input model, trial or worker
   std::string_view name = {};  // output tensor name, where there is one
 };
 
@@ -30,12 +30,13 @@ class RandomStream {
   explicit RandomStream(const StreamKey& key);
 
   std::uint32_t u32(std::uint64_t index) const;
-  double uniform(std::uint64_t index) const;           // [0, 1), 32 bits: u32 / 2^32
+  double uniform(std::uint64_t index) const;            // [0, 1), 32 bits: u32 / 2^32
   bool bernoulli(std::uint64_t index, double p) const;  // u32 < p 2^32, exact at 0 and 1
-  double normal(std::uint64_t index) const;            // Box-Muller of the pair that holds the index
-  std::uint64_t below(std::uint64_t index, std::uint64_t n) const;  // 0..n-1, n > 0, by 64-bit multiplication
+  double normal(std::uint64_t index) const;  // Box-Muller of the pair that holds the index; the same bits on every CPU
+  // 0..n-1, n > 0: floor(w n / 2^64) of the 64-bit number w in words 2 index (low) and 2 index + 1.
+  std::uint64_t below(std::uint64_t index, std::uint64_t n) const;
 
-  // Entry j of `out` is the draw at index first + j.
+  // Entry j of `out` is the draw at index first + j, rounded to float.
   void fill_u32(std::uint64_t first, std::span<std::uint32_t> out) const;
   void fill_uniform(std::uint64_t first, std::span<float> out) const;  // [0, 1), 24 bits: (u32 >> 8) / 2^24
   void fill_normal(std::uint64_t first, std::span<float> out) const;
