@@ -29,8 +29,8 @@ void declare(OptionList& options, MergeOptions& target) {
   options.flag("--dry-run", "", "print what each tensor would get, bytes and memory; write nothing", target.dry_run);
   options.choice("--rules", "", "whose defaults and rules hold (default: as CONFIG says)", {"mergekit", "paper"},
                  target.rules);
-  options.value("--include", "", "PATTERN", "merge only tensors of these names; repeatable", target.include);
-  options.value("--exclude", "", "PATTERN", "keep the base's tensors of these names; repeatable", target.exclude);
+  options.value("--include", "", "PATTERN", "merge only tensors of these names", target.include);
+  options.value("--exclude", "", "PATTERN", "keep the base's tensors of these names", target.exclude);
   options.flag("--allow-missing", "", "merge a tensor that some models lack over the others", target.allow_missing);
   options.flag("--allow-nonfinite", "", "do not stop at a NaN or infinity in an input", target.allow_nonfinite);
   options.value("--threads", "", "N", "worker threads", target.threads);

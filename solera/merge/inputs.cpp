@@ -27,7 +27,8 @@ std::string resolve(const std::string& path, const std::string& folder, const st
   const Error missing = missing_file(path);
   if (looks_like_hub_name(path) && (missing.hint().empty() || !is_folder(parent_folder(path))))
     throw io_error(missing.problem(), where, "models are read from disk; names on the Hugging Face hub come later");
-  throw io_error(missing.problem(), where, missing.hint());
+  const std::string looked = cat("looked for it in the working folder", folder == "." ? "" : cat(" and in ", folder));
+  throw io_error(missing.problem(), where, missing.hint().empty() ? looked : missing.hint());
 }
 
 std::size_t add_model(Inputs& inputs, const std::string& path, const std::string& label) {

@@ -228,7 +228,8 @@ TEST_F(PlanTest, ModelsAreFoundOrNamed) {
   EXPECT_EQ(
       message("merge_method: linear\nmodels: [a, org/name]"),
       "org/name: no such file (c.yaml:2:13); models are read from disk; names on the Hugging Face hub come later");
-  EXPECT_EQ(message("merge_method: linear\nmodels: [a, ./missing]"), "./missing: no such file (c.yaml:2:13)");
+  EXPECT_EQ(message("merge_method: linear\nmodels: [a, ./missing]"),
+            "./missing: no such file (c.yaml:2:13); looked for it in the working folder and in " + folder_.path());
   EXPECT_EQ(message("merge_method: linear\nmodels: [a, b, c]\nparameters: {weight: 1}"),
             "b is a bert model and c is a gpt2 model (c.yaml); only models of one architecture can be merged");
   EXPECT_EQ(message("merge_method: linear\nslices: [{sources: [{model: a, layer_range: [0, 2]}]}]"),
