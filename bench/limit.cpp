@@ -41,16 +41,20 @@ using namespace solera;
 
 constexpr std::int64_t kPiece = 1 << 20;
 
-// A Llama with these sizes has 219.8 M parameters.
-constexpr std::int64_t kHidden = 1024, kInner = 2816, kVocabulary = 32000, kLayers = 12;
+constexpr std::int64_t kHidden = 1024, kInner = 2816;
+struct Size {
+  std::int64_t vocabulary, layers;
+};
+constexpr Size kUsual{32000, 12};  // 219.7 M parameters
+constexpr Size kBig{524288, 83};   // 2.14 G, 537 M of them in one tensor
 
-std::vector<checkpoint::TensorInfo> llama_tensors(std::int64_t layers) {
+std::vector<checkpoint::TensorInfo> llama_tensors(const Size& size) {
   std::vector<checkpoint::TensorInfo> tensors;
   const auto add = [&](std::string name, checkpoint::Shape shape) {
     tensors.push_back({std::move(name), checkpoint::DType::kBF16, std::move(shape)});
   };
-  add("model.embed_tokens.weight", {kVocabulary, kHidden});
-  for (std::int64_t i = 0; i < layers; ++i) {
+  add("model.embed_tokens.weight", {size.vocabulary, kHidden});
+  for (std::int64_t i = 0; i < size.layers; ++i) {
     const std::string layer = cat("model.layers.", i, ".");
     for (const char* name : {"q_proj", "k_proj", "v_proj", "o_proj"})
       add(layer + "self_attn." + name + ".weight", {kHidden, kHidden});
@@ -60,18 +64,18 @@ std::vector<checkpoint::TensorInfo> llama_tensors(std::int64_t layers) {
     add(layer + "post_attention_layernorm.weight", {kHidden});
   }
   add("model.norm.weight", {kHidden});
-  add("lm_head.weight", {kVocabulary, kHidden});
+  add("lm_head.weight", {size.vocabulary, kHidden});
   return tensors;
 }
 
-Node llama_config(std::int64_t layers) {
+Node llama_config(const Size& size) {
   Node config;
   config.set("architectures", Node::list({Node::text("LlamaForCausalLM")}));
   config.set("model_type", Node::text("llama"));
-  const std::pair<const char*, std::int64_t> sizes[] = {{"hidden_size", kHidden},         {"intermediate_size", kInner},
-                                                        {"num_hidden_layers", layers},    {"num_attention_heads", 16},
-                                                        {"num_key_value_heads", 16},      {"vocab_size", kVocabulary},
-                                                        {"max_position_embeddings", 2048}};
+  const std::pair<const char*, std::int64_t> sizes[] = {
+      {"hidden_size", kHidden},         {"intermediate_size", kInner}, {"num_hidden_layers", size.layers},
+      {"num_attention_heads", 16},      {"num_key_value_heads", 16},   {"vocab_size", size.vocabulary},
+      {"max_position_embeddings", 2048}};
   for (const auto& [key, value] : sizes) config.set(key, Node::integer(value));
   config.set("tie_word_embeddings", Node::boolean(false));
   config.set("torch_dtype", Node::text("bfloat16"));
@@ -79,10 +83,9 @@ Node llama_config(std::int64_t layers) {
 }
 
 // Base weights of sd 0.02; a fine-tune adds a step of a tenth of that in a third of the entries.
-void write_model(const std::string& folder, const checkpoint::Layout& layout, int model, std::int64_t layers,
-                 Pool& pool) {
+void write_model(const std::string& folder, const checkpoint::Layout& layout, int model, const Size& size, Pool& pool) {
   make_folders(folder);
-  write_atomically(join_path(folder, "config.json"), to_json(llama_config(layers), 2));
+  write_atomically(join_path(folder, "config.json"), to_json(llama_config(size), 2));
   checkpoint::ShardWriter writer(folder, layout);
   for (std::size_t t = 0; t < layout.tensors.size(); ++t) {
     const checkpoint::TensorInfo& tensor = layout.tensors[t];
@@ -106,12 +109,13 @@ void write_model(const std::string& folder, const checkpoint::Layout& layout, in
   }
 }
 
-void make_models(const std::string& folder, std::int64_t elements) {
+void make_models(const std::string& folder, bool big) {
   Pool pool(hardware_threads());
-  const std::int64_t layers = elements > 0 ? std::max<std::int64_t>(1, elements / 12850000) : kLayers;
-  const auto layout = checkpoint::plan_layout(llama_tensors(layers), {.single_file = true});
-  const char* names[] = {"base", "a", "b", "c"};
-  for (int model = 0; model < 4; ++model) write_model(join_path(folder, names[model]), layout, model, layers, pool);
+  const Size size = big ? kBig : kUsual;
+  const auto layout = checkpoint::plan_layout(llama_tensors(size), {.single_file = true});
+  const std::vector<std::string> names = {"base", "a", "b", "c"};
+  for (int model = 0; model < (big ? 2 : 4); ++model)
+    write_model(join_path(folder, names[static_cast<std::size_t>(model)]), layout, model, size, pool);
 }
 
 // The yardstick.
@@ -184,6 +188,7 @@ std::string config_text(const std::string& method, const std::string& folder) {
   if (method != "linear") text += cat("base_model: ", folder, "/base\n");
   text += "models:\n";
   for (const char* model : {"a", "b", "c"}) {
+    if (!exists(cat(folder, "/", model))) continue;
     text += cat("  - model: ", folder, "/", model, "\n    parameters: {weight: 0.4");
     if (method == "ties") text += ", density: 0.5";
     if (method == "breadcrumbs") text += ", density: 0.85, gamma: 0.01";
@@ -210,7 +215,7 @@ double median(std::vector<double> values) {
 struct Arguments {
   std::string models = "/dev/shm/solera-bench", solera, memory = "1GiB", self;
   int threads = hardware_threads(), pairs = 9;
-  std::int64_t elements = 0;
+  bool big = false;
   std::vector<std::string> rest;
 };
 
@@ -288,13 +293,13 @@ int run(int argc, char** argv) {
       a.threads = std::stoi(next());
     else if (words[i] == "--pairs")
       a.pairs = std::stoi(next());
-    else if (words[i] == "--elements")
-      a.elements = std::stoll(next());
+    else if (words[i] == "--big")
+      a.big = true;
     else
       a.rest.push_back(words[i]);
   }
   if (mode == "make") {
-    make_models(a.rest.empty() ? a.models : a.rest[0], a.elements);
+    make_models(a.rest.empty() ? a.models : a.rest[0], a.big);
     return 0;
   }
   if (a.rest.empty()) a.rest = {"linear", "task_arithmetic", "slerp", "ties", "breadcrumbs"};

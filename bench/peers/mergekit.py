@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Solera beside mergekit on the same files: whole process against whole process, in turn, in one run.
+
+    bench/peers/mergekit.py [--solera build/release/bin/solera] [--models /dev/shm/solera-bench] [--runs 3] [METHOD...]
+
+Models come from `bench_limit make FOLDER`; mergekit 0.1.5 is installed into a scratch environment beside them. Prints median
+seconds, peak resident memory (mapped file pages included) and the ratio.
+"""
+import argparse
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import venv
+
+VERSION = "0.1.5"
+
+
+def install(folder):
+    """A virtual environment with mergekit, made once."""
+    tool = folder / "bin" / "mergekit-yaml"
+    if not tool.exists():
+        venv.create(folder, with_pip=True)
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", f"mergekit=={VERSION}"], check=True)
+    return tool
+
+
+def run(command):
+    """Seconds and peak resident bytes of a finished process."""
+    start = time.monotonic()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                             env=dict(os.environ, HF_HUB_OFFLINE="1"))
+    _, status, usage = os.wait4(child.pid, 0)
+    if status != 0:
+        sys.exit(f"failed: {' '.join(map(str, command))}")
+    return time.monotonic() - start, usage.ru_maxrss * 1024
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--solera", default="build/release/bin/solera")
+    parser.add_argument("--models", type=pathlib.Path, default=pathlib.Path("/dev/shm/solera-bench"))
+    parser.add_argument("--environment", type=pathlib.Path, default=pathlib.Path("/tmp/solera-peers"))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("methods", nargs="*", default=["linear", "slerp", "ties", "breadcrumbs"])
+    args = parser.parse_args()
+
+    limit = pathlib.Path(args.solera).parent / "bench_limit"
+    if not (args.models / "c" / "model.safetensors").exists():
+        subprocess.run([limit, "make", args.models], check=True)
+    # bench_limit writes the configurations; one pair is enough for that.
+    subprocess.run([limit, "--models", args.models, "--pairs", "1", *args.methods], check=True, stdout=subprocess.DEVNULL)
+    tool = install(args.environment)
+    print(f"mergekit {VERSION} against solera, {args.runs} runs each, {os.cpu_count()} cores")
+    for method in args.methods:
+        config, out = args.models / f"{method}.yaml", args.models / "out"
+        theirs, ours = [], []
+        for _ in range(args.runs):
+            for command, results in (([tool, config, out, "--no-write-model-card"], theirs),
+                                     ([args.solera, "merge", config, "-o", out], ours)):
+                shutil.rmtree(out, ignore_errors=True)
+                results.append(run(command))
+        shutil.rmtree(out, ignore_errors=True)
+        seconds = [statistics.median(t for t, _ in results) for results in (theirs, ours)]
+        memory = [max(m for _, m in results) / 1e9 for results in (theirs, ours)]
+        print(f"{method:16} mergekit {seconds[0]:6.2f} s {memory[0]:.2f} GB   solera {seconds[1]:.3f} s {memory[1]:.2f} GB"
+              f"   {seconds[0] / seconds[1]:.0f} times", flush=True)
+
+
+if __name__ == "__main__":
+    main()
