@@ -39,18 +39,16 @@ std::string wrapped(std::string_view text, std::size_t first_column, std::size_t
   return result;
 }
 
-struct Row {
-  std::string label, text;
-};
+}  // namespace
 
-std::string rows_text(const std::vector<Row>& rows) {
+std::string rows_text(const std::vector<HelpRow>& rows) {
   std::size_t widest = 0;
-  for (const Row& row : rows) {
+  for (const HelpRow& row : rows) {
     if (row.label.size() <= kWidestLabel) widest = std::max(widest, row.label.size());
   }
   const std::size_t indent = widest + 4;
   std::string result;
-  for (const Row& row : rows) {
+  for (const HelpRow& row : rows) {
     result += "  " + row.label;
     if (row.label.size() > widest) {
       result += "\n" + std::string(indent, ' ');
@@ -61,6 +59,8 @@ std::string rows_text(const std::vector<Row>& rows) {
   }
   return result;
 }
+
+namespace {
 
 std::string label(const Option& option) {
   if (option.positional) return option.value_name + (option.repeated ? " ..." : "");
@@ -99,7 +99,7 @@ std::string option_help(const Option& option) {
   std::string text = option.help;
   const bool says_default = text.find("default") != text.npos;
   if (option.required && !option.positional) text += " (required)";
-  if (option.repeated && !option.positional) text += " (may be repeated)";
+  if (option.repeated && !option.positional && text.find("repeat") == text.npos) text += " (may be repeated)";
   if (!option.required && !says_default && !option.default_text.empty()) {
     text += " (default " + option.default_text + ")";
   }
@@ -109,11 +109,11 @@ std::string option_help(const Option& option) {
 std::string front_page() {
   std::string page = "Solera turns many candidate models into the best one you can ship.\n\n";
   page += "Usage: solera VERB [options]\n\nVerbs:\n";
-  std::vector<Row> rows;
+  std::vector<HelpRow> rows;
   for (const Verb& verb : verbs()) rows.push_back({verb.name, verb.summary});
   page += rows_text(rows);
-  page += "\n`solera VERB --help` explains a verb with examples, `solera methods NAME` a merge\n";
-  page += "method. `solera --version` tells which Solera this is.\n";
+  page += "\n`solera VERB --help` explains a verb with examples, `solera methods NAME` a\n";
+  page += "merge method. `solera --version` tells which Solera this is.\n";
   return page;
 }
 
@@ -142,7 +142,7 @@ std::string verb_page(const Verb& verb, const OptionList& options) {
   std::string page = wrapped(sentence(verb.summary), 0, 0) + "\n\n";
   page += "Usage: " + wrapped(usage_line(verb, options), 7, 7) + "\n";
 
-  std::vector<Row> arguments;
+  std::vector<HelpRow> arguments;
   for (const Option& option : options.list()) {
     if (option.positional) arguments.push_back({label(option), option_help(option)});
   }
@@ -150,7 +150,7 @@ std::string verb_page(const Verb& verb, const OptionList& options) {
   if (!arguments.empty()) page += "\nArguments:\n" + rows_text(arguments);
 
   for (const std::string& heading : headings(options)) {
-    std::vector<Row> rows;
+    std::vector<HelpRow> rows;
     for (const Option& option : options.list()) {
       if (!option.positional && option.group == heading) rows.push_back({label(option), option_help(option)});
     }

@@ -8,6 +8,7 @@
 #include "solera/base/error.h"
 #include "solera/base/table.h"
 #include "solera/base/text.h"
+#include "solera/cli/help.h"
 #include "solera/cli/verbs.h"
 
 namespace solera::cli {
@@ -50,6 +51,21 @@ Table parameter_table(const std::vector<Field>& fields) {
   return table;
 }
 
+std::string parameter_rows(const std::vector<Field>& fields) {
+  std::vector<HelpRow> rows;
+  for (const Field& field : fields) {
+    std::string text = field.meaning;
+    if (!field.range.empty()) text += "; " + field.range;
+    text += field.required ? "; must be given" : "; default " + field.default_text();
+    if (const std::string other = mergekit_text(field); !other.empty() && !field.required) {
+      text += ", in mergekit's files " + other;
+    }
+    if (!field.aliases.empty()) text += "; also " + join(field.aliases, ", ");
+    rows.push_back({field.name, std::move(text)});
+  }
+  return rows_text(rows);
+}
+
 Node fields_json(const std::vector<Field>& fields) {
   Node list = Node::list();
   for (const Field& field : fields) {
@@ -89,7 +105,7 @@ std::string method_text(const Method& method, bool markdown) {
   const auto add = [&](const char* title, const std::vector<Field>& fields) {
     if (fields.empty()) return;
     text += cat("\n", title, "\n", markdown ? "\n" : "");
-    text += markdown ? table_markdown(parameter_table(fields)) : table_text(parameter_table(fields));
+    text += markdown ? table_markdown(parameter_table(fields)) : parameter_rows(fields);
   };
   add("For the merge:", method.parameters());
   add("For each model:", method.model_parameters());

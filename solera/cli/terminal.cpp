@@ -28,8 +28,11 @@ bool is_set(const char* name) {
   return value && *value;
 }
 
+// Units come as plurals: "trials".
 std::string amount_text(std::uint64_t amount, const std::string& unit) {
-  return unit == "bytes" ? bytes_text(amount) : std::to_string(amount) + " " + unit;
+  if (unit == "bytes") return bytes_text(amount);
+  const bool one = amount == 1 && unit.ends_with('s');
+  return std::to_string(amount) + " " + (one ? unit.substr(0, unit.size() - 1) : unit);
 }
 
 // "25.0 of 40.4 GB": the unit once where both share it.

@@ -54,7 +54,7 @@ TEST(PlainProgress, KeepsNotesAndLeavesInnerStagesOut) {
   screen.progress.advance(1);
   screen.progress.status("best 0.5");
   screen.progress.end();
-  EXPECT_EQ(screen.take(), "soup: 2 trials\ntrial 1: 0.5\nsoup: 1 trials in 0 s, best 0.5\n");
+  EXPECT_EQ(screen.take(), "soup: 2 trials\ntrial 1: 0.5\nsoup: 1 trial in 0 ms, best 0.5\n");
 }
 
 TEST(LiveProgress, RepaintsOneLineAtMostFiveTimesASecond) {
@@ -69,7 +69,7 @@ TEST(LiveProgress, RepaintsOneLineAtMostFiveTimesASecond) {
   screen.now += 0.82;
   screen.progress.status("best 0.8583");
   screen.progress.advance(81);
-  EXPECT_EQ(screen.take(), "\r 10 %  100 of 1000 steps  99 steps/s  ETA 9 s  best 0.8583\033[K");
+  EXPECT_EQ(screen.take(), "\r 10 %  100 of 1000 steps  99 steps/s  ETA 9.1 s  best 0.8583\033[K");
   screen.progress.end();
   EXPECT_EQ(screen.take(), "\r\033[K");
 }
@@ -119,7 +119,7 @@ TEST(Progress, CountsWhatEveryThreadReports) {
   }
   for (std::thread& thread : threads) thread.join();
   screen.progress.end();
-  EXPECT_EQ(screen.take(), "work: 4000 steps\nwork: 4000 steps in 0 s\n");
+  EXPECT_EQ(screen.take(), "work: 4000 steps\nwork: 4000 steps in 0 ms\n");
 }
 
 TEST(Progress, TakesEventsWithoutAStage) {

@@ -86,7 +86,7 @@ TEST(TranscriptText, OfADocumentIsItsMarkedBlocks) {
       marked_blocks("words\n```\n$ not this\n```\n<!-- transcript -->\n```console\n$ this\nout\n```\n"));
   ASSERT_EQ(steps.size(), 1u);
   EXPECT_EQ(steps[0].command, "this");
-  EXPECT_EQ(steps[0].line, 7);
+  EXPECT_EQ(steps[0].line, 6);
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ TEST(Sources, KeepTheLibraryQuietAndPortable) {
 TEST(Sources, AreOneIdeaAFile) {
   for (const File& file : sources()) {
     const auto lines = std::count(file.text.begin(), file.text.end(), '\n');
-    EXPECT_LE(lines, 450) << file.path << ": split it";
+    EXPECT_LE(lines, 500) << file.path << ": split it";
   }
 }
 
