@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -87,8 +88,8 @@ void on_bus_error(int number, siginfo_t* info, void* context) {
   if (mapping != nullptr) {
     const std::uintptr_t page = address / page_size() * page_size();
     mapping->lost = true;
-    if (::mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE, -1, 0) !=
-        MAP_FAILED) {
+    // The bare system call: the C library's mmap() is not on the list of what a signal handler may call.
+    if (::syscall(SYS_mmap, page, end - page, PROT_READ, MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE, -1, 0) != -1) {
       errno = saved_errno;
       return;
     }

@@ -232,6 +232,11 @@ class Header {
   std::uint64_t data_begin_ = 0;
 };
 
+Error too_long() {
+  return input_error(cat("the header would be longer than safetensors' ", kMaxHeaderBytes, " bytes"), "",
+                     "write more shards");
+}
+
 void append_json(std::string& text, std::string_view value, std::string_view what) {
   if (!is_utf8(value)) throw input_error(cat(what, " is not valid UTF-8, as safetensors requires"));
   text += to_json(Node::text(std::string(value)));
@@ -262,6 +267,7 @@ std::string safetensors_header(std::span<const TensorInfo> tensors, const std::m
     if (tensor.name == kMetadataKey) {
       throw input_error(cat("a tensor is named ", kMetadataKey, ", which safetensors reserves"));
     }
+    if (text.size() + tensor.name.size() > kMaxHeaderBytes) throw too_long();
     if (text.back() != '{') text += ',';
     append_json(text, tensor.name, "a tensor's name");
     text += ":{\"dtype\":\"";
@@ -281,10 +287,7 @@ std::string safetensors_header(std::span<const TensorInfo> tensors, const std::m
   text += '}';
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const std::uint64_t length = text.size() - kLengthBytes;
-  if (length > kMaxHeaderBytes) {
-    throw input_error(cat("a header of ", length, " bytes is more than safetensors' ", kMaxHeaderBytes), "",
-                      "write more shards");
-  }
+  if (length > kMaxHeaderBytes) throw too_long();
   for (std::size_t i = 0; i < kLengthBytes; ++i) text[i] = static_cast<char>(length >> (8 * i));
   return text;
 }

@@ -55,8 +55,9 @@ void add_file(const Shard& shard, std::string name, const std::map<std::string, 
               Layout& layout) {
   std::vector<std::size_t> order(shard.last - shard.first);
   std::iota(order.begin(), order.end(), shard.first);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return bits(layout.tensors[a].dtype) > bits(layout.tensors[b].dtype);
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    const int wide = bits(layout.tensors[a].dtype), other = bits(layout.tensors[b].dtype);
+    return wide != other ? wide > other : a < b;  // the tensors are sorted by name
   });
   std::vector<TensorInfo> tensors;
   tensors.reserve(order.size());

@@ -4,6 +4,8 @@
 
 #include <fstream>
 
+#include "solera/checkpoint/npz.h"
+#include "solera/checkpoint/torch.h"
 #include "tests/support/support.h"
 
 namespace solera::checkpoint {
@@ -116,6 +118,18 @@ TEST_F(CheckpointTest, ContentDecidesBeforeTheSuffix) {
   EXPECT_EQ(open_checkpoint(path).tensors().size(), 3u);
   rename_path(path, folder_ / "m.bin");
   EXPECT_EQ(open_checkpoint(folder_ / "m.bin").format(), Format::kSafetensors);
+}
+
+TEST_F(CheckpointTest, EveryFormatIsKnownByItsContent) {
+  const Checkpoint file =
+      open_checkpoint(write_model(folder_ / "m.safetensors", {tensor("a", DType::kF32, {2}, {3, 4})}));
+  write_torch(folder_ / "torch", file);
+  write_npz(folder_ / "numpy", file);
+  const Checkpoint torch = open_checkpoint(folder_ / "torch"), numpy = open_checkpoint(folder_ / "numpy");
+  EXPECT_EQ(torch.format(), Format::kTorch);
+  EXPECT_EQ(numpy.format(), Format::kNpz);
+  EXPECT_EQ(values(torch, "a"), values(file, "a"));
+  EXPECT_EQ(values(numpy, "a"), values(file, "a"));
 }
 
 TEST_F(CheckpointTest, WhatIsNoModelIsNamed) {

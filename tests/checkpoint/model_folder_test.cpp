@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "solera/checkpoint/torch.h"
 #include "tests/support/support.h"
 
 namespace solera::checkpoint {
@@ -90,6 +91,18 @@ TEST_F(ModelFolderTest, ShardsBecomeOneTable) {
     EXPECT_EQ(model.files().size(), 3u);
     EXPECT_EQ(model.config().at("model_type").as_text(), "llama");
   }
+}
+
+TEST_F(ModelFolderTest, ShardsMayBeOfPyTorch) {
+  for (const char* name : {"a", "b"}) {
+    shard(cat(name, ".safetensors"), {name});
+    write_torch(folder_ / cat(name, ".bin"), open_checkpoint(folder_ / cat(name, ".safetensors")));
+    remove_all(folder_ / cat(name, ".safetensors"));
+  }
+  touch("pytorch_model.bin.index.json", R"({"weight_map": {"a": "a.bin", "b": "b.bin"}})");
+  const Checkpoint model = open_checkpoint(folder_.path());
+  EXPECT_EQ(model.format(), Format::kTorch);
+  EXPECT_EQ(test::values(model, "b"), std::vector<double>{1});
 }
 
 TEST_F(ModelFolderTest, AnIndexThatDisagreesWithItsShardsIsRefused) {
