@@ -21,5 +21,6 @@ Command train_command();
 Command sweep_command();
 Command eval_command();
 Command ensemble_command();
+Command plot_command();
 
 }  // namespace solera::examples

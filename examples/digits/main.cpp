@@ -12,7 +12,7 @@ using solera::examples::Command;
 
 std::vector<Command> commands() {
   using namespace solera::examples;
-  return {train_command(), sweep_command(), eval_command(), ensemble_command()};
+  return {train_command(), sweep_command(), eval_command(), ensemble_command(), plot_command()};
 }
 
 void print_line(const std::string& left, const std::string& right) {

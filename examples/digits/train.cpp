@@ -182,7 +182,8 @@ Trained train(const TrainSettings& s, const std::function<void(std::int64_t, con
       }
       const double loss = mlp_gradient<float>(result.network, images, labels, s.label_smoothing, lowest, gradient);
       if (!std::isfinite(loss))
-        throw input_error(cat("the loss is ", loss, " at step ", step + 1, " of ", result.steps), "", "lower --lr");
+        throw input_error(cat("the loss is ", exact_text(loss), " at step ", step + 1, " of ", result.steps), "",
+                          "lower --lr");
       result.loss += loss * static_cast<double>(last - first) / static_cast<double>(n);
       const double lr = s.lr * schedule_factor(s.schedule, s.warmup, step, result.steps);
       ++step;

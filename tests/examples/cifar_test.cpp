@@ -70,11 +70,11 @@ TEST(Convolution, EqualsTheSumOfProductsOnEveryTarget) {
       for (int y = 0; y < kSize; ++y) {
         for (int x = 0; x < kSize; ++x) {
           for (int o = 0; o < kOut; ++o) {
-            volatile float sum = layer.bias[o];
+            float sum = layer.bias[o];
             for (int k = 0; k < 9; ++k) {
               for (int i = 0; i < in; ++i) {
-                const volatile float product = input[((y * stride + k / 3) * side + x * stride + k % 3) * in + i] *
-                                               layer.weights[((o / 16 * 9 + k) * in + i) * 16 + o % 16];
+                const float product = input[((y * stride + k / 3) * side + x * stride + k % 3) * in + i] *
+                                      layer.weights[((o / 16 * 9 + k) * in + i) * 16 + o % 16];
                 sum = sum + product;
               }
             }
@@ -251,7 +251,7 @@ TEST(ResNet, PublishedNetworkOnRealImages) {
   const auto network20 = load_resnet(checkpoint::open_checkpoint(data + "/checkpoints/cifar-resnet20.safetensors"));
   EXPECT_EQ(network20.stages[0].size(), 3u);
   const auto result = evaluate(network20, images, pool);
-  EXPECT_EQ(result.accuracy, 0.825);
+  EXPECT_EQ(result.accuracy, 0.84);
   const auto network56 = load_resnet(checkpoint::open_checkpoint(data + "/checkpoints/cifar-resnet56.safetensors"));
   EXPECT_EQ(network56.stages[0].size(), 9u);
   EXPECT_GT(evaluate(network56, images, pool).accuracy, 0.8);
