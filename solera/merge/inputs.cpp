@@ -104,12 +104,34 @@ std::map<std::string, const Tensor*> names_of(const Checkpoint& model, const std
   return table;
 }
 
-// Another class's head: a task head that the reference has nothing of.
-std::string foreign_head(const Match& match, const Inputs& inputs,
-                         const std::set<std::string, std::less<>>& heads_of_reference) {
-  const std::string_view head = head_module(match.name);
-  return head.empty() || match.tensors[inputs.reference] || heads_of_reference.contains(head) ? "" : std::string(head);
-}
+// Which models have something of each task head, to tell heads that another class or an earlier training left behind.
+class Heads {
+ public:
+  Heads(const std::vector<Match>& matches, const Inputs& inputs) : inputs_(inputs) {
+    for (const Match& match : matches)
+      if (const std::string_view head = head_module(match.name); !head.empty())
+        for (const std::size_t i : inputs.taking_part())
+          if (match.tensors[i]) owners_[std::string(head)].insert(i);
+    for (const auto& [head, owners] : owners_) common_ = common_ || owners.size() == inputs.taking_part().size();
+  }
+
+  // A model that lacks the head altogether, so that the head is left behind: the reference, or, where all models have
+  // another head in common, any.
+  std::optional<std::size_t> lacking(const Match& match) const {
+    const auto found = owners_.find(head_module(match.name));
+    if (found == owners_.end()) return std::nullopt;
+    if (!found->second.contains(inputs_.reference)) return inputs_.reference;
+    if (common_)
+      for (const std::size_t i : inputs_.taking_part())
+        if (!found->second.contains(i)) return i;
+    return std::nullopt;
+  }
+
+ private:
+  const Inputs& inputs_;
+  std::map<std::string, std::set<std::size_t>, std::less<>> owners_;
+  bool common_ = false;
+};
 
 }  // namespace
 
@@ -173,7 +195,6 @@ std::vector<Match> match_tensors(const Inputs& inputs, std::vector<std::string>&
       row[i] = tensor;
     }
   std::vector<Match> matches;
-  std::set<std::string, std::less<>> heads;
   for (auto& [name, row] : table) {
     std::vector<std::string> filled;
     for (const std::size_t i : inputs.taking_part()) {
@@ -184,16 +205,16 @@ std::vector<Match> match_tensors(const Inputs& inputs, std::vector<std::string>&
     if (!filled.empty())
       warnings.push_back(cat(name, ": ", join(filled, ", "), filled.size() == 1 ? " has" : " have",
                              " none and the embedding stands in; config.json may still say that the two are tied"));
-    if (row[inputs.reference]) heads.emplace(head_module(name));
     matches.push_back({name, std::move(row)});
   }
+  const Heads heads(matches, inputs);
   std::erase_if(matches, [&](const Match& match) {
-    const std::string head = foreign_head(match, inputs, heads);
-    if (head.empty()) return false;
+    const auto lacking = heads.lacking(match);
+    if (!lacking) return false;
     const auto owner =
         std::find_if(match.tensors.begin(), match.tensors.end(), [](const Tensor* t) { return t != nullptr; });
     warnings.push_back(cat(match.name, " of ", inputs.labels[static_cast<std::size_t>(owner - match.tensors.begin())],
-                           " left out: ", inputs.labels[inputs.reference], " has no ", head));
+                           " left out: ", inputs.labels[*lacking], " has no ", head_module(match.name)));
     return true;
   });
   return matches;

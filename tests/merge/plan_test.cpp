@@ -167,6 +167,11 @@ TEST_F(PlanTest, OptionalTensorsHeadsAndBuffers) {
                           "classifier.bias: base a b -> F32; lambda 1, normalize false [weight 1] [weight 1]"));
   EXPECT_THAT(made.warnings, ElementsAre("a: l.attn.masked_bias left out: derived buffers that loading makes anew",
                                          "cls.bias of a left out: base has no cls"));
+  EXPECT_THAT(
+      lines(plan("merge_method: linear\nmodels: [a, b]\nparameters: {weight: 1}", {.exclude = {Pattern("*pooler*")}})),
+      ElementsAre("bert.w: a b -> F32; normalize true [weight 1] [weight 1]",
+                  "classifier.bias: a b -> F32; normalize true [weight 1] [weight 1]"))
+      << "classifier is common, cls is left behind";
   const std::string slerp = "merge_method: slerp\nmodels: [a]\nbase_model: base\nparameters: {t: 0.5}\n";
   EXPECT_EQ(lines(plan(slerp))[0], "bert.pooler.w: base -> F32, only in base");
   EXPECT_EQ(lines(plan(slerp + "dtype: float32\nout_dtype: bfloat16"))[0],
