@@ -137,7 +137,8 @@ TEST(Parameter, AProgramKeepsTheParametersOfEveryTensor) {
   EXPECT_EQ(
       program->describe(1),
       "width 0.5, length 6 [sugar 0.25, years 3, oak false, taste sweet] [sugar 0.25, years 3, oak true, taste sweet]");
-  EXPECT_EQ(test::message_of([&] { bind(5, "{length: 1}", "{}"); }), "tensors are bound out of order; this is a bug in Solera, please report it");
+  EXPECT_EQ(test::message_of([&] { bind(5, "{length: 1}", "{}"); }),
+            "tensors are bound out of order; this is a bug in Solera, please report it");
 }
 
 }  // namespace
