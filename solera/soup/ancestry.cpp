@@ -23,11 +23,18 @@ struct Products {
   }
 };
 
-// Tensors of the first model that count, thinned out evenly until the multiplications fit.
-std::vector<const Tensor*> sampled(const Checkpoint& model, double cost_per_element, double budget) {
+bool in_all(const Tensor& tensor, std::span<const Checkpoint* const> models) {
+  return std::all_of(models.begin(), models.end(), [&](const Checkpoint* model) {
+    const Tensor* other = model->find(tensor.name);
+    return other && other->shape == tensor.shape && checkpoint::is_float(other->dtype);
+  });
+}
+
+// Tensors that count, thinned out evenly until the multiplications fit.
+std::vector<const Tensor*> sampled(std::span<const Checkpoint* const> models, double cost_per_element, double budget) {
   std::vector<const Tensor*> matrices, floats;
-  for (const Tensor& t : model.tensors()) {
-    if (!checkpoint::is_float(t.dtype) || t.elements() == 0) continue;
+  for (const Tensor& t : models.front()->tensors()) {
+    if (!checkpoint::is_float(t.dtype) || t.elements() == 0 || !in_all(t, models)) continue;
     floats.push_back(&t);
     if (t.shape.size() >= 2) matrices.push_back(&t);
   }
@@ -60,7 +67,7 @@ std::vector<double> gram_matrix(std::span<const Checkpoint* const> models, std::
   std::vector<double> gram(n * n, 0.0);
   weights::Engine engine;
   engine.pool = &pool;
-  for (const Tensor* first : sampled(*models.front(), static_cast<double>(pairs), budget)) {
+  for (const Tensor* first : sampled(models, static_cast<double>(pairs), budget)) {
     std::vector<weights::Operand> operands;
     for (std::size_t k = 0; k < n; ++k)
       operands.push_back({models[k], &models[k]->at(first->name), std::nullopt, labels[k]});

@@ -37,8 +37,8 @@ struct Kinship {
 // base, which is in no pair.
 std::vector<Kinship> kinship(std::span<const double> gram, int n, bool has_base);
 
-// The inner products over the tensors described above. The models have equal names and shapes; labels name them if a
-// value is not finite, which is an Error (input).
+// The inner products over the tensors described above that all models have in one shape; all 0 if there are none.
+// Labels name the models if a value is not finite, which is an Error (input).
 std::vector<double> gram_matrix(std::span<const checkpoint::Checkpoint* const> models,
                                 std::span<const std::string> labels, Pool& pool, double budget = 4e9);
 

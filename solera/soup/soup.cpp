@@ -1,0 +1,199 @@
+#include "solera/soup/soup.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+
+#include "solera/base/error.h"
+#include "solera/base/files.h"
+#include "solera/base/text.h"
+#include "solera/base/threads.h"
+#include "solera/merge/average.h"
+#include "solera/merge/plan.h"
+#include "solera/soup/report.h"
+
+namespace solera::soup {
+namespace {
+
+// Words in a metric's name for which less is better.
+constexpr std::string_view kLossWords[] = {"loss", "perplexity", "ppl", "error",         "wer",   "cer", "mse",
+                                           "mae",  "rmse",       "nll", "bits_per_byte", "brier", "fid"};
+
+void require_options(const SoupOptions& options) {
+  const bool command = !options.evaluator.shell.empty() || !options.evaluator.argv.empty();
+  if (!command && options.recipe == Recipe::kGreedy)
+    throw usage_error("a greedy soup needs scores", "", "add --eval 'COMMAND {checkpoint}', or take --method uniform");
+  if (options.search.jobs < 1) throw usage_error(cat("--jobs is ", options.search.jobs, ", less than 1"));
+  if (options.evaluator.threads < 1)
+    throw usage_error(cat("--threads is ", options.evaluator.threads, ", less than 1"));
+  if (!(options.evaluator.timeout_seconds >= 0))
+    throw usage_error(cat("--timeout is ", exact_text(options.evaluator.timeout_seconds), ", less than 0"));
+  for (const std::string& path : options.evaluator.data)
+    if (!exists(path)) throw missing_file(path);
+  if (options.plot.empty()) return;
+  if (!command) throw usage_error("there is nothing to plot without scores", "", "add --eval 'COMMAND {checkpoint}'");
+  if (!is_folder(parent_folder(options.plot))) throw missing_file(parent_folder(options.plot));
+}
+
+// The log, from scratch: the trials of a run that stopped are in the cache and come again.
+class Log {
+ public:
+  explicit Log(const std::string& path) : path_(path) {
+    make_folders(parent_folder(path));
+    file_.open(path, std::ios::trunc);
+    if (!file_) throw io_error(cat("cannot write ", path));
+  }
+  void add(const Node& object) {
+    file_ << to_json(object) + "\n" << std::flush;
+    if (!file_) throw io_error(cat("cannot write ", path_));
+  }
+
+ private:
+  std::string path_;
+  std::ofstream file_;
+};
+
+class Job {
+ public:
+  Job(const SoupOptions& options, Progress& progress)
+      : options_(options), progress_(progress), start_(std::chrono::steady_clock::now()) {}
+
+  SoupReport run() {
+    require_options(options_);
+    std::vector<std::string> inputs = options_.checkpoints;
+    if (!options_.base.empty()) inputs.push_back(options_.base);
+    checkpoint::require_writable(options_.out, options_.force, inputs);
+    ingredients_ = open_ingredients(options_.checkpoints);
+    Pool pool(options_.evaluator.threads);
+    if (const std::string line = ancestry_warning(ingredients_, options_.base, pool); !line.empty())
+      progress_.warn(line);
+
+    require_mergeable();
+
+    SoupReport report;
+    report.out = options_.out;
+    report.recipe = options_.recipe;
+    report.minimize = options_.search.minimize;
+    report.paths = ingredients_.paths;
+    report.labels = ingredients_.labels;
+    if (options_.evaluator.shell.empty() && options_.evaluator.argv.empty()) {
+      report.search.mix = uniform_mix(ingredients_.count());
+      for (int i = 0; i < ingredients_.count(); ++i) report.search.members.push_back(i);
+    } else {
+      search(report);
+    }
+    write_mix(ingredients_, report.search.mix,
+              {.out = options_.out,
+               .threads = options_.evaluator.threads,
+               .memory = options_.evaluator.memory,
+               .force = options_.force,
+               .restart = true},
+              progress_);
+    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    if (!options_.plot.empty()) write_atomically(options_.plot, score_plot(report));
+    return report;
+  }
+
+ private:
+  int threads_of_one() const { return std::max(1, options_.evaluator.threads / options_.search.jobs); }
+  std::uint64_t memory_of_one() const {
+    return options_.evaluator.memory / static_cast<std::uint64_t>(options_.search.jobs);
+  }
+
+  // The largest candidate is planned before anything is scored: what it is refused for must not cost an evaluation.
+  void require_mergeable() const {
+    const std::vector<double> weights(options_.checkpoints.size(), 1.0);
+    const merge::Plan plan = merge::make_plan(merge::mean_config(options_.checkpoints, weights), {});
+    const std::uint64_t least = merge::least_memory(plan, threads_of_one());
+    if (least > memory_of_one())
+      throw usage_error(cat("--memory ", binary_text(options_.evaluator.memory), " for ", options_.search.jobs,
+                            options_.search.jobs == 1 ? " job" : " jobs", " leaves less than the ", binary_text(least),
+                            " that a candidate of all models needs"));
+  }
+
+  void search(SoupReport& report) {
+    report.scored = true;
+    report.cache = options_.cache.empty() ? default_cache(options_.out) : options_.cache;
+    report.log = options_.log.empty() ? default_log(options_.out) : options_.log;
+    Cache cache(report.cache);
+    EvaluatorOptions evaluator_options = options_.evaluator;
+    evaluator_options.threads = threads_of_one();
+    evaluator_options.memory = memory_of_one();
+    Evaluator evaluator(ingredients_, cache, evaluator_options, progress_);
+    Log log(report.log);
+
+    const auto k = static_cast<std::uint64_t>(ingredients_.count());
+    const bool by_score = options_.search.order == Order::kScore || options_.search.order == Order::kOfficial;
+    const std::uint64_t trials = options_.recipe == Recipe::kUniform ? k + 1 : by_score ? 2 * k - 1 : k;
+    progress_.begin("soup", trials, "trials");
+    int number = 0;
+    std::optional<double> best;
+    const auto on_trial = [&](const Trial& trial) {
+      log.add(trial_json(trial, ++number, report));
+      const double score = trial.evaluation.score;
+      if (trial.verdict != Verdict::kRejected && (!best || (options_.search.minimize ? score < *best : score > *best)))
+        best = score;
+      progress_.note(trial_line(trial, report));
+      progress_.status(cat("best ", number_text(*best)));
+      progress_.advance(1);
+    };
+    const auto evaluate = [&](const Mix& mix) { return evaluator(mix); };
+    report.search = options_.recipe == Recipe::kUniform
+                        ? uniform_soup(ingredients_.count(), options_.search, evaluate, on_trial)
+                        : greedy_soup(ingredients_.count(), options_.search, evaluate, on_trial);
+    progress_.end();
+    report.hashes = evaluator.hashes();
+    report.evaluations = evaluator.ran();
+    report.cached = evaluator.cached();
+    advise(report);
+  }
+
+  void advise(const SoupReport& report) {
+    const SearchResult& result = report.search;
+    const double single = result.best_single->evaluation.score;
+    if (options_.recipe == Recipe::kUniform && (report.minimize ? result.score > single : result.score < single))
+      progress_.warn(cat("the uniform soup scores ", number_text(result.score), ", worse than ",
+                         report.labels[static_cast<std::size_t>(result.best_single->ingredient)], " alone (",
+                         number_text(single), "); --method greedy leaves out what does harm"));
+    if (options_.recipe == Recipe::kGreedy && result.members.size() == 1)
+      progress_.warn(
+          cat("no mean beat ", report.labels[static_cast<std::size_t>(result.members.front())],
+              " alone: the result is a copy of it; the ingredients may be too few, too uneven or too far apart"));
+  }
+
+  const SoupOptions& options_;
+  Progress& progress_;
+  std::chrono::steady_clock::time_point start_;
+  Ingredients ingredients_;
+};
+
+}  // namespace
+
+std::string default_log(const std::string& out) {
+  std::string stem = out;
+  while (stem.size() > 1 && stem.back() == '/') stem.pop_back();
+  if (checkpoint::is_single_file(stem)) stem.resize(stem.rfind('.'));
+  return stem + ".trials.jsonl";
+}
+
+std::string default_cache(const std::string& out) {
+  std::string stem = out;
+  while (stem.size() > 1 && stem.back() == '/') stem.pop_back();
+  return join_path(parent_folder(stem), ".solera-cache");
+}
+
+std::optional<std::string> loss_word(std::string_view metric) {
+  std::string lower(metric.substr(metric.rfind('/') == std::string_view::npos ? 0 : metric.rfind('/') + 1));
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  const auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
+  for (const std::string_view word : kLossWords)
+    for (std::size_t at = lower.find(word); at != std::string::npos; at = lower.find(word, at + 1)) {
+      const std::size_t end = at + word.size();
+      if ((at == 0 || !letter(lower[at - 1])) && (end == lower.size() || !letter(lower[end]))) return std::string(word);
+    }
+  return std::nullopt;
+}
+
+SoupReport make_soup(const SoupOptions& options, Progress& progress) { return Job(options, progress).run(); }
+
+}  // namespace solera::soup
