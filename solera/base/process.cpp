@@ -159,7 +159,6 @@ class Child {
   Child& operator=(const Child&) = delete;
 
   Outcome finish() {
-    const auto start = Clock::now();
     Outcome outcome;
     while (output_.read >= 0 || errors_.read >= 0 || !ended()) {
       if (ended() && Clock::now() > ended_at_ + kGrace) break;  // a grandchild keeps the pipes open
@@ -168,14 +167,14 @@ class Child {
         end_group();
         throw Error(ErrorKind::kInterrupted, "interrupted", shown(command_));
       }
-      const std::chrono::duration<double> elapsed = Clock::now() - start;
+      const std::chrono::duration<double> elapsed = Clock::now() - started_;
       if (command_.timeout_seconds > 0 && elapsed.count() > command_.timeout_seconds && !ended()) {
         outcome.timed_out = true;
         end_group();
         break;
       }
     }
-    outcome.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    outcome.seconds = std::chrono::duration<double>(Clock::now() - started_).count();
     outcome.status = WIFSIGNALED(status_) ? 128 + WTERMSIG(status_) : WEXITSTATUS(status_);
     trim_front(outcome.output, kOutputCap);
     trim_front(outcome.errors, kErrorCap);
@@ -242,6 +241,7 @@ class Child {
   Pipe output_, errors_;
   pid_t id_ = -1;
   int status_ = 0;
+  const Clock::time_point started_ = Clock::now();
   Clock::time_point ended_at_;
 };
 

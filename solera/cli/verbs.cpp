@@ -7,7 +7,10 @@ namespace solera::cli {
 
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> table = {
-      merge_verb(), methods_verb(),
+      merge_verb(),
+      methods_verb(),
+      run_verb(),
+      recipes_verb(),
       completion_verb(),
       help_verb(),
   };

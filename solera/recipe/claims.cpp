@@ -1,0 +1,185 @@
+#include "solera/recipe/claims.h"
+
+#include <algorithm>
+
+#include "solera/base/error.h"
+#include "solera/base/text.h"
+
+namespace solera::recipe {
+
+namespace {
+
+double number_of(const Node& node, const std::string& name) {
+  if (const auto value = node.try_double()) return *value;
+  if (const auto truth = node.try_bool()) return *truth ? 1 : 0;
+  throw input_error(cat(name, " is ", to_json(node).substr(0, 60), ", not a number"));
+}
+
+std::vector<std::string> keys_of(const Node& node) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : node.entries()) keys.push_back(key);
+  return keys;
+}
+
+// Follows parts [at, ...) of a name; `*` spreads over a list or map.
+void collect(const Node& node, const Name& name, std::size_t at, const std::string& label, std::vector<double>& numbers,
+             bool& many) {
+  if (at == name.parts.size()) {
+    if (!node.is_list()) return numbers.push_back(number_of(node, label));
+    many = true;
+    for (const Node& item : node.items()) numbers.push_back(number_of(item, label));
+    return;
+  }
+  const std::string& part = name.parts[at];
+  if (part == "*") {
+    many = true;
+    for (const Node& item : node.items()) collect(item, name, at + 1, label, numbers, many);
+    for (const auto& [key, item] : node.entries()) collect(item, name, at + 1, label, numbers, many);
+    return;
+  }
+  const auto index = node.is_list() ? parse_int(part) : std::nullopt;
+  const Node* next = part.starts_with('/') ? node.pointer(part) : node.find(part);
+  if (index && *index >= 0 && *index < static_cast<std::int64_t>(node.items().size()))
+    next = &node.items()[static_cast<std::size_t>(*index)];
+  if (!next) {
+    const auto keys = keys_of(node);
+    const std::string near = did_you_mean(part, keys);
+    throw input_error(cat(label, " has no ", part), "",
+                      !near.empty() ? near : cat("it has ", keys.empty() ? "nothing" : join(keys, ", ")));
+  }
+  collect(*next, name, at + 1, label, numbers, many);
+}
+
+const Step* find_step(const Recipe& recipe, const std::string& name) {
+  for (const Step& step : recipe.steps)
+    if (step.name == name) return &step;
+  return nullptr;
+}
+
+std::string with_error(double value, double error) {
+  return error > 0 ? cat(number_text(value, 4), " ± ", number_text(error, 2)) : number_text(value, 6);
+}
+
+std::string measured_text(const Verdict& verdict) {
+  std::vector<std::string> sides;
+  for (const Comparison& c : verdict.comparisons)
+    sides.push_back(cat(with_error(c.left, c.left_error), " ", c.sign, " ", with_error(c.right, c.right_error)));
+  return join(sides, ", ");
+}
+
+// Have all instances of the steps that an expression names run?
+bool can_check(const Recipe& recipe, const RunReport& report, const Expression& expression) {
+  for (const Name& name : expression.names())
+    for (std::size_t i = 0; i < report.instances.size(); ++i)
+      if (recipe.steps[report.instances[i].step].name == name.parts.front() && !report.results[i].done) return false;
+  return true;
+}
+
+std::string verdict_text(const CheckedClaim& claim) {
+  return !claim.checked ? "not checked" : claim.verdict.holds ? "holds" : "does not hold";
+}
+
+}  // namespace
+
+Value look_up(const Recipe& recipe, const RunReport& report, const Name& name) {
+  const Step* step = find_step(recipe, name.parts.front());
+  if (!step) {
+    std::vector<std::string> names;
+    for (const Step& known : recipe.steps) names.push_back(known.name);
+    throw input_error(cat("no step ", name.parts.front()), "", did_you_mean(name.parts.front(), names));
+  }
+  const std::size_t variables = step->foreach.size();
+  if (name.parts.size() < 1 + variables)
+    throw input_error(cat("step ", step->name, " runs for ", variables, " variables"), "",
+                      "name a value for each, or * for all");
+  Value value;
+  for (std::size_t i = 0; i < report.instances.size(); ++i) {
+    const Instance& instance = report.instances[i];
+    if (&recipe.steps[instance.step] != step) continue;
+    bool matches = true;
+    for (std::size_t v = 0; v < variables; ++v) {
+      const std::string& part = name.parts[1 + v];
+      value.is_list = value.is_list || part == "*";
+      matches = matches && (part == "*" || part == instance.values[v]);
+    }
+    if (matches) collect(report.results[i].result, name, 1 + variables, instance.label, value.numbers, value.is_list);
+  }
+  if (value.numbers.empty() && !value.is_list) throw input_error(cat("no run of ", step->name, " has these values"));
+  return value;
+}
+
+std::vector<CheckedClaim> check_claims(const Recipe& recipe, const RunReport& report) {
+  std::vector<CheckedClaim> checked;
+  for (const Claim& claim : recipe.claims) {
+    CheckedClaim result{.claim = claim};
+    const Expression expression(claim.expression);
+    result.checked = can_check(recipe, report, expression);
+    if (result.checked) {
+      result.verdict = expression.judge([&](const Name& name) { return look_up(recipe, report, name); });
+      result.measured = measured_text(result.verdict);
+    }
+    checked.push_back(std::move(result));
+  }
+  return checked;
+}
+
+bool all_hold(const std::vector<CheckedClaim>& claims) {
+  return std::all_of(claims.begin(), claims.end(), [](const CheckedClaim& c) { return !c.checked || c.verdict.holds; });
+}
+
+Table claims_table(const std::vector<CheckedClaim>& claims) {
+  Table table{{"claim", "measured", "verdict", "source"}, {}};
+  for (const CheckedClaim& c : claims)
+    table.rows.push_back({c.claim.text, c.measured, verdict_text(c), c.claim.source});
+  return table;
+}
+
+Node report_node(const Recipe& recipe, const RunReport& report, const std::vector<CheckedClaim>& claims) {
+  Node node = Node::map(
+      {{"schema", Node::integer(1)}, {"recipe", Node::text(recipe.name)}, {"paper", Node::text(recipe.paper)}});
+  Node parameters = Node::map();
+  for (const auto& [name, value] : recipe.parameters) parameters.set(name, Node::text(value));
+  node.set("parameters", std::move(parameters));
+  Node steps = Node::list();
+  for (std::size_t i = 0; i < report.instances.size(); ++i) {
+    if (!report.results[i].done) continue;
+    steps.push(Node::map({{"step", Node::text(report.instances[i].label)},
+                          {"seconds", Node::number(report.results[i].seconds)},
+                          {"cached", Node::boolean(report.results[i].cached)},
+                          {"result", report.results[i].result}}));
+  }
+  node.set("steps", std::move(steps));
+  Node list = Node::list();
+  for (const CheckedClaim& c : claims) {
+    Node sides = Node::list();
+    for (const Comparison& one : c.verdict.comparisons)
+      sides.push(Node::map({{"left", Node::number(one.left)},
+                            {"left_error", Node::number(one.left_error)},
+                            {"sign", Node::text(one.sign)},
+                            {"right", Node::number(one.right)},
+                            {"right_error", Node::number(one.right_error)}}));
+    list.push(Node::map({{"claim", Node::text(c.claim.text)},
+                         {"expression", Node::text(c.claim.expression)},
+                         {"source", Node::text(c.claim.source)},
+                         {"verdict", Node::text(verdict_text(c))},
+                         {"measured", std::move(sides)}}));
+  }
+  node.set("claims", std::move(list));
+  return node;
+}
+
+std::string report_markdown(const Recipe& recipe, const RunReport& report, const std::vector<CheckedClaim>& claims) {
+  double seconds = 0;
+  std::size_t runs = 0;
+  for (const StepResult& result : report.results)
+    if (result.done) {
+      seconds += result.seconds;
+      ++runs;
+    }
+  std::string text = cat("# ", recipe.name, "\n\n", recipe.about, "\n\n", recipe.paper, "\n\n");
+  for (const auto& [name, value] : recipe.parameters) text += cat("- ", name, ": ", value, "\n");
+  text += cat("\n", runs, " runs of steps, ", duration_text(seconds), " in all, cached ones counted.\n\n");
+  return text + table_markdown(claims_table(claims));
+}
+
+}  // namespace solera::recipe
