@@ -78,7 +78,12 @@ void copy_bytes(const weights::Engine& engine, const weights::Operand& operand, 
   });
 }
 
-// A copy that changes the type.
+bool is_plain_copy(const TensorPlan& tensor) {
+  const weights::Operand& operand = tensor.operands.front();
+  return tensor.out.dtype == operand.tensor->dtype && operand.cast.value_or(tensor.out.dtype) == tensor.out.dtype;
+}
+
+// A copy that changes the type, or rounds on the way.
 template <class T>
 void copy_values(const weights::Engine& engine, const TensorPlan& tensor, weights::Sink& sink) {
   weights::map<T>(engine, tensor.operands, sink,
@@ -125,7 +130,9 @@ class Run {
   ExecuteReport run() {
     const auto start = std::chrono::steady_clock::now();
     if (plan_.program && plan_.program->wants_survey()) survey();
-    progress_.begin("merge", plan_.bytes_to_write(), "bytes");
+    std::uint64_t total = 0;
+    for (const TensorPlan& tensor : plan_.tensors) total += tensor.out.bytes();
+    progress_.begin("merge", total, "bytes");
     try {
       pool_.for_each(static_cast<std::int64_t>(plan_.tensors.size()), [this](std::int64_t index, int) {
         const auto i = static_cast<std::size_t>(index);
@@ -171,7 +178,7 @@ class Run {
     TensorSink sink(writer_, i, tensor.out.dtype);
     if (tensor.action == TensorPlan::Action::kMerge) {
       plan_.program->merge(tensor.bound, pass_of(tensor, &sink));
-    } else if (tensor.out.dtype == tensor.operands.front().tensor->dtype) {
+    } else if (is_plain_copy(tensor)) {
       copy_bytes(engine_, tensor.operands.front(), writer_, i);
     } else if (weights::needs_double(tensor.operands)) {
       copy_values<double>(engine_, tensor, sink);
