@@ -8,6 +8,8 @@ namespace solera::cli {
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> table = {
       merge_verb(),
+      soup_verb(),
+      average_verb(),
       methods_verb(),
       run_verb(),
       recipes_verb(),
