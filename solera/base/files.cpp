@@ -261,11 +261,12 @@ Error missing_file(const std::string& path) {
 }
 
 TemporaryFolder::TemporaryFolder(std::string_view prefix) {
-  const char* root = std::getenv("TMPDIR");
-  path_ = join_path(root != nullptr && *root != '\0' ? root : "/tmp", cat(prefix, "-XXXXXX"));
+  const char* variable = std::getenv("TMPDIR");
+  const std::string root = variable != nullptr && *variable != '\0' ? variable : "/tmp";
+  path_ = join_path(root, cat(prefix, "-XXXXXX"));
   if (::mkdtemp(path_.data()) == nullptr) {
     const int code = errno;
-    throw io_error("cannot make a temporary folder: " + errno_text(code), path_, "set TMPDIR to a folder with room");
+    throw io_error("cannot make a temporary folder: " + errno_text(code), root, "set TMPDIR to a folder with room");
   }
 }
 

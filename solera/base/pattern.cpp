@@ -144,7 +144,8 @@ bool glob_matches(const std::vector<Token>& tokens, std::string_view name) {
 // The standard library's own texts differ between versions.
 const char* regex_problem(std::regex_constants::error_type code) {
   using namespace std::regex_constants;
-  if (code == error_paren) return "unbalanced parentheses";
+  // libstdc++ reports a star at the start as a parenthesis.
+  if (code == error_paren) return "an unbalanced parenthesis or nothing to repeat";
   if (code == error_brack) return "unbalanced brackets";
   if (code == error_brace || code == error_badbrace) return "a bad repeat count in braces";
   if (code == error_badrepeat) return "nothing to repeat";
