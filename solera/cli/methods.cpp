@@ -57,8 +57,10 @@ std::string parameter_rows(const std::vector<Field>& fields) {
     std::string text = field.meaning;
     if (!field.range.empty()) text += "; " + field.range;
     text += field.required ? "; must be given" : "; default " + field.default_text();
-    if (const std::string other = mergekit_text(field); !other.empty() && !field.required) {
-      text += ", in mergekit's files " + other;
+    if (!field.required && field.required_by_mergekit) {
+      text += ", mergekit's files must give it";
+    } else if (field.mergekit_default) {
+      text += ", in mergekit's files " + *field.mergekit_default;
     }
     if (!field.aliases.empty()) text += "; also " + join(field.aliases, ", ");
     rows.push_back({field.name, std::move(text)});
@@ -99,12 +101,14 @@ Node method_json(const Method& method) {
 }
 
 std::string method_text(const Method& method, bool markdown) {
-  std::string text = markdown ? cat("## ", method.name, "\n\n") : "";
-  text += cat(method.name, ": ", method.summary, "\n", markdown ? "\n" : "", method.citation, "\n",
-              markdown ? "\n" : "", "Models: ", models_text(method), "; base_model: ", base_text(method.base), "\n");
+  const std::string gap = markdown ? "\n" : "";
+  std::string text =
+      markdown ? cat("## ", method.name, "\n\n", method.summary, "\n") : cat(method.name, ": ", method.summary, "\n");
+  text += cat(gap, method.citation, "\n", gap, "Models: ", models_text(method),
+              "; base_model: ", base_text(method.base), "\n");
   const auto add = [&](const char* title, const std::vector<Field>& fields) {
     if (fields.empty()) return;
-    text += cat("\n", title, "\n", markdown ? "\n" : "");
+    text += cat("\n", title, "\n", gap);
     text += markdown ? table_markdown(parameter_table(fields)) : parameter_rows(fields);
   };
   add("For the merge:", method.parameters());
