@@ -182,7 +182,7 @@ Measured timed(const std::vector<std::string>& command, bool watch_memory) {
 std::string config_text(const std::string& method, const std::string& folder) {
   std::string text = cat("merge_method: ", method, "\n");
   if (method == "slerp") {
-    text += cat("base_model: ", folder, "/a\nmodels:\n  - model: ", folder, "/b\nparameters: {t: 0.4}\n");
+    text += cat("base_model: ", folder, "/base\nmodels:\n  - model: ", folder, "/a\nparameters: {t: 0.4}\n");
     return text;
   }
   if (method != "linear") text += cat("base_model: ", folder, "/base\n");
@@ -201,7 +201,7 @@ std::vector<std::string> inputs_of(const std::string& method, const std::string&
   std::vector<std::string> inputs;
   for (const char* model : {"base", "a", "b", "c"}) {
     const std::string name = model;
-    if ((name == "base" && (method == "linear" || method == "slerp")) || (name == "c" && method == "slerp")) continue;
+    if ((name == "base" && method == "linear") || (name > "a" && name != "base" && method == "slerp")) continue;
     inputs.push_back(cat(folder, "/", model, "/model.safetensors"));
   }
   return inputs;
