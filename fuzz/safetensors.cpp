@@ -1,19 +1,13 @@
 // A safetensors file from anywhere: an Error, or a table that lies within the file and that our writer repeats.
 #include <cstdlib>
-#include <cstring>
 
+#include "fuzz/bytes.h"
 #include "solera/base/error.h"
 #include "solera/checkpoint/safetensors.h"
 
 using namespace solera::checkpoint;
 
 namespace {
-
-std::shared_ptr<const Source> source_of(const void* data, std::size_t size) {
-  std::vector<std::byte> bytes(size);
-  if (size > 0) std::memcpy(bytes.data(), data, size);
-  return memory_source("fuzz.safetensors", std::move(bytes));
-}
 
 void require(bool holds) {
   if (!holds) std::abort();
@@ -24,7 +18,7 @@ void require(bool holds) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   SafetensorsFile file;
   try {
-    file = parse_safetensors(source_of(data, size));
+    file = parse_safetensors(fuzz::source_of(data, size, "fuzz.safetensors"));
   } catch (const solera::Error&) {
     return 0;
   }
@@ -35,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::uint64_t data_begin = file.tensors.empty() ? size : file.tensors.front().offset;
   text.append(reinterpret_cast<const char*>(data) + data_begin, size - data_begin);
 
-  const SafetensorsFile again = parse_safetensors(source_of(text.data(), text.size()));
+  const SafetensorsFile again = parse_safetensors(fuzz::source_of(text.data(), text.size(), "fuzz.safetensors"));
   require(again.metadata == file.metadata && again.tensors.size() == file.tensors.size());
   for (std::size_t i = 0; i < infos.size(); ++i) {
     const Tensor& tensor = file.tensors[i];
