@@ -71,6 +71,25 @@ std::size_t broken_string(std::string_view text) {
   return text.size();
 }
 
+// The offset of what follows the first balanced value; the text's size if nothing does.
+std::size_t behind_value(std::string_view text) {
+  int depth = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"') {
+      for (++i; i < text.size() && text[i] != '"'; ++i) {
+        if (text[i] == '\\') ++i;
+      }
+    }
+    if (i >= text.size()) break;
+    if (text[i] == '[' || text[i] == '{') ++depth;
+    if ((text[i] == ']' || text[i] == '}') && --depth == 0) {
+      for (++i; i < text.size() && is_space(text[i]);) ++i;
+      return i;
+    }
+  }
+  return text.size();
+}
+
 class JsonReader {
  public:
   JsonReader(std::string_view text, const DocumentBuilder& builder)
@@ -128,8 +147,14 @@ class JsonReader {
   }
 
   Error failure(simdjson::error_code code) {
+    if (code == simdjson::STRING_ERROR) return builder_.error(cat("not valid JSON: ", problem_text(code)), here_);
     const char* at = nullptr;
-    if (code == simdjson::INCOMPLETE_ARRAY_OR_OBJECT || document_.current_location().get(at)) at = end();
+    if (code == simdjson::INCOMPLETE_ARRAY_OR_OBJECT) {
+      // simdjson only sees that the text does not end in the root's bracket.
+      const std::size_t rest = behind_value(view());
+      return refuse(rest < padded_.size() ? simdjson::TRAILING_CONTENT : code, padded_.data() + rest);
+    }
+    if (document_.current_location().get(at)) at = end();
     return refuse(code, at);
   }
 

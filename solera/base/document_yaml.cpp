@@ -22,6 +22,11 @@ constexpr std::string_view kCoreTag = "tag:yaml.org,2002:";
 
 Position position_of(const YAML::Mark& mark) { return {mark.line + 1, mark.column + 1}; }
 
+// Is the line a document's start `---` or end `...`?
+bool is_indicator(std::string_view line, std::string_view indicator) {
+  return line.starts_with(indicator) && (line.size() == 3 || line[3] == ' ' || line[3] == '\t' || line[3] == '\r');
+}
+
 struct Extent {
   std::size_t bytes = 0;
   int depth = 0;  // of containers
@@ -39,6 +44,40 @@ Extent extent_of(const Node& node) {
   if (!node.is_scalar() && !node.is_null()) ++all.depth;
   return all;
 }
+
+// Follows the events of a text before anything is built of it: the depth, and where the last scalar began.
+class YamlChecker : public YAML::EventHandler {
+ public:
+  YamlChecker(const DocumentBuilder& builder, int lines_before) : builder_(builder), lines_before_(lines_before) {}
+  Position last_scalar() const { return last_scalar_; }
+
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t, const std::string&) override {
+    last_scalar_ = place(mark);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    enter(mark);
+  }
+  void OnSequenceEnd() override { --depth_; }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    enter(mark);
+  }
+  void OnMapEnd() override { --depth_; }
+
+ private:
+  void enter(const YAML::Mark& mark) {
+    if (++depth_ > DocumentBuilder::kDeepest) throw builder_.too_deep(place(mark));
+  }
+  Position place(const YAML::Mark& mark) const { return {mark.line + 1 + lines_before_, mark.column + 1}; }
+
+  const DocumentBuilder& builder_;
+  int lines_before_;
+  int depth_ = 0;
+  Position last_scalar_;
+};
 
 class YamlReader : public YAML::EventHandler {
  public:
@@ -156,7 +195,6 @@ class YamlReader : public YAML::EventHandler {
   void open(const YAML::Mark& mark, const std::string& tag, const char* own_tag, YAML::anchor_t anchor) {
     const Position at = position_of(mark);
     if (wants_key()) throw builder_.error("a key that is not text", at);
-    if (static_cast<int>(frames_.size()) >= DocumentBuilder::kDeepest) throw builder_.too_deep(at);
     if (tag != "?" && tag != "!" && !tag.empty() && require_core(tag, at) != own_tag) throw unknown(tag, at);
     Frame& frame = frames_.emplace_back();
     frame.anchor = anchor;
@@ -213,6 +251,8 @@ class YamlReader : public YAML::EventHandler {
       return;
     }
     frame.has_key = false;
+    // An empty value's mark is where the next token is, lines below.
+    if (node.is_null() && node.line() > frame.key_at.line) builder_.place(node, frame.key_at);
     if (frame.merges_next) {
       take_merge(frame, std::move(node));
     } else {
@@ -242,13 +282,57 @@ class YamlReader : public YAML::EventHandler {
 // yaml-cpp takes what follows a complete value for another document; only `---` or an earlier `...` begins one.
 bool begins_document(const std::vector<std::string>& lines, Position at) {
   const std::size_t line = static_cast<std::size_t>(at.line - 1);
-  if (line < lines.size() && at.column == 1 && lines[line].starts_with("---")) return true;
+  if (line < lines.size() && at.column == 1 && is_indicator(lines[line], "---")) return true;
   for (std::size_t i = std::min(line, lines.size()); i-- > 0;) {
-    if (lines[i].starts_with("...")) return true;
+    if (is_indicator(lines[i], "...")) return true;
     const std::string_view text = trim(lines[i]);
     if (!text.empty() && text[0] != '#') return false;
   }
   return false;
+}
+
+void check_text(const std::string& text, YamlChecker& checker) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  while (parser.HandleNextDocument(checker)) {
+  }
+}
+
+// yaml-cpp 0.7 takes a quoted text without end, and a last line without its colon, for complete where the document
+// ends in a line break; it does not where a comment follows. `text` is one document.
+void check_document(const std::string& text, int lines_before, const DocumentBuilder& builder) {
+  YamlChecker checker(builder, lines_before);
+  try {
+    check_text(text + "#", checker);
+  } catch (const YAML::Exception& error) {
+    if (error.msg == YAML::ErrorMsg::EOF_IN_SCALAR) {
+      YamlChecker again(builder, lines_before);
+      try {
+        check_text(text, again);
+      } catch (const YAML::Exception&) {  // the text around the quotes is not complete either
+      }
+      throw builder.error("not valid YAML: a quoted text is not closed", again.last_scalar());
+    }
+    YAML::Mark mark = error.mark;
+    if (!mark.is_null()) mark.line += lines_before;
+    throw YAML::ParserException(mark, error.msg);
+  }
+}
+
+// No value reaches over a line that begins with `---` or `...`, so these split a stream into its documents.
+void check(const std::vector<std::string>& lines, const DocumentBuilder& builder) {
+  std::string document;
+  int lines_before = 0;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const bool starts = is_indicator(lines[i], "---"), ends = is_indicator(lines[i], "...");
+    if (starts || ends) {
+      check_document(document, lines_before, builder);
+      document.clear();
+      lines_before = static_cast<int>(starts ? i : i + 1);
+    }
+    if (!ends) document += lines[i] + '\n';
+  }
+  check_document(document, lines_before, builder);
 }
 
 }  // namespace
@@ -257,9 +341,12 @@ std::vector<Node> parse_yaml_stream(std::string_view text, const std::string& fi
   const DocumentBuilder builder(file);
   builder.require_text(text, true);
   const std::vector<std::string> lines = split(text, '\n');
-  std::istringstream stream{std::string(text)};
+  std::string whole(text);
+  if (!whole.ends_with('\n')) whole += '\n';
   std::vector<Node> documents;
   try {
+    check(lines, builder);
+    std::istringstream stream(whole);
     YAML::Parser parser(stream);
     YamlReader reader(builder);
     while (parser.HandleNextDocument(reader)) {
@@ -269,8 +356,10 @@ std::vector<Node> parse_yaml_stream(std::string_view text, const std::string& fi
       documents.push_back(reader.take_root());
     }
   } catch (const YAML::Exception& error) {
-    throw builder.error(cat("not valid YAML: ", error.msg),
-                        error.mark.is_null() ? Position() : position_of(error.mark));
+    Position at = error.mark.is_null() ? Position() : position_of(error.mark);
+    const Position end = DocumentBuilder::position_of(text, text.size());
+    if (at.line > end.line || (at.line == end.line && at.column > end.column)) at = end;
+    throw builder.error(cat("not valid YAML: ", error.msg), at);
   }
   return documents;
 }

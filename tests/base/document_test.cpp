@@ -111,7 +111,7 @@ TEST(Node, AccessorsSayWhatAndWhere) {
   const auto as_bool = [](const Node& n) { n.as_bool(); };
   const auto as_text = [](const Node& n) { n.as_text(); };
   EXPECT_EQ(message("density", as_double), "\"density\" is \"high\", not a number (blend.yaml:1:10)");
-  EXPECT_EQ(message("empty", as_double), "\"empty\" is empty, not a number (blend.yaml:2:7)");
+  EXPECT_EQ(message("empty", as_double), "\"empty\" is empty, not a number (blend.yaml:2:1)");
   EXPECT_EQ(message("list", as_double), "\"list\" is a list, not a number (blend.yaml:3:7)");
   EXPECT_EQ(message("map", as_text), "\"map\" is a map, not text (blend.yaml:4:6)");
   EXPECT_EQ(message("half", as_int), "\"half\" is \"0.5\", not a whole number (blend.yaml:5:7)");

@@ -136,7 +136,12 @@ TEST(Yaml, RefusalsPointAtTheText) {
   EXPECT_EQ(refusal("a: {b: 1, 'b': 2}"), "duplicate key \"b\" (f.yaml:1:11); it is at line 1 already");
   EXPECT_EQ(refusal("a: [1, 2\nb: 3\n"), "not valid YAML: end of sequence flow not found (f.yaml:2:2)");
   EXPECT_EQ(refusal("a: 1\n b: 2\n"), "not valid YAML: illegal map value (f.yaml:2:3)");
-  EXPECT_EQ(refusal("a: \"x\n"), "not valid YAML: illegal EOF in scalar (f.yaml:2:1)");
+  EXPECT_EQ(refusal("a: \"x\n"), "not valid YAML: a quoted text is not closed (f.yaml:1:4)");
+  EXPECT_EQ(refusal("a: 'x"), "not valid YAML: a quoted text is not closed (f.yaml:1:4)");
+  EXPECT_EQ(refusal("a: \"x\nb: 1\n# c\n\n"), "not valid YAML: a quoted text is not closed (f.yaml:1:4)");
+  EXPECT_EQ(refusal("a: [\"x\n"), "not valid YAML: a quoted text is not closed (f.yaml:1:5)");
+  EXPECT_EQ(refusal("a: 1\nb\n"), "not valid YAML: end of map not found (f.yaml:2:1)");
+  EXPECT_EQ(refusal("a: 1\nb\n---\nc: 1\n"), "not valid YAML: end of map not found (f.yaml:2:1)");
   EXPECT_EQ(refusal("[1] [2]"), "not valid YAML: text after the end (f.yaml:1:5)");
   EXPECT_EQ(refusal("a: 1\n]\n").substr(0, 16), "not valid YAML: ");
   EXPECT_EQ(refusal("? [a]\n: 1\n"), "a key that is not text (f.yaml:1:3)");
@@ -163,6 +168,9 @@ TEST(Yaml, Streams) {
   EXPECT_EQ(to_json(nodes[2]), "[3]");
   EXPECT_EQ(refusal("a: 1\n---\nb: 2\n"), "2 YAML documents where one is expected (f.yaml:3:1)");
   EXPECT_EQ(to_json(parse_yaml("---\na: 1\n...\n")), R"({"a":1})");
+  EXPECT_EQ(to_json(parse_yaml("%YAML 1.2\n--- # one\na: 1\n")), R"({"a":1})");
+  EXPECT_EQ(to_json(parse_yaml("a: |\n  --- x\nb: ---y\n")), R"({"a":"--- x\n","b":"---y"})");
+  EXPECT_EQ(refusal("a: 1\n--- \"x\n---\nb: 1\n"), "not valid YAML: a quoted text is not closed (f.yaml:2:5)");
 }
 
 TEST(Yaml, ReadsFiles) {
