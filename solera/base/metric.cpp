@@ -28,21 +28,6 @@ std::optional<Node> as_object(std::string_view text) {
   }
 }
 
-// The JSON object that a program printed: its last line, all of its output, or what follows the first line that opens
-// one.
-std::optional<Node> object_in(std::string_view output) {
-  const std::string_view text = trim(output);
-  const std::size_t last = text.rfind('\n');
-  if (const auto node = as_object(last == std::string_view::npos ? text : text.substr(last + 1))) return node;
-  if (const auto node = as_object(text)) return node;
-  for (std::size_t at = 0; at != std::string_view::npos; at = text.find('\n', at)) {
-    if (text[at] == '\n') ++at;
-    if (at < text.size() && text[at] == '{')
-      if (const auto node = as_object(text.substr(at))) return node;
-  }
-  return std::nullopt;
-}
-
 double finite(double value, const std::string& name, const std::string& source) {
   if (!std::isfinite(value)) throw input_error(cat("the metric ", name, "is ", exact_text(value)), source);
   return value;
@@ -79,10 +64,23 @@ double named_number(const Node& object, const std::string& metric, const std::st
 
 }  // namespace
 
+std::optional<Node> result_in_output(std::string_view output) {
+  const std::string_view text = trim(output);
+  const std::size_t last = text.rfind('\n');
+  if (const auto node = as_object(last == std::string_view::npos ? text : text.substr(last + 1))) return node;
+  if (const auto node = as_object(text)) return node;
+  for (std::size_t at = 0; at != std::string_view::npos; at = text.find('\n', at)) {
+    if (text[at] == '\n') ++at;
+    if (at < text.size() && text[at] == '{')
+      if (const auto node = as_object(text.substr(at))) return node;
+  }
+  return std::nullopt;
+}
+
 double metric_from_output(std::string_view output, std::string_view metric, const std::string& source) {
   const std::string_view text = trim(output);
   if (text.empty()) throw input_error("the command printed nothing", source, "its last line must be the metric");
-  const auto object = object_in(text);
+  const auto object = result_in_output(text);
   if (!metric.empty()) {
     if (!object)
       throw input_error(cat("no JSON object in the output to take ", metric, " from; it ends ", quoted_line(text)),

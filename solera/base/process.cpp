@@ -2,8 +2,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,7 +11,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <thread>
+#include <climits>
+#include <csignal>
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "solera/base/error.h"
 #include "solera/base/files.h"
@@ -20,262 +26,268 @@
 extern char** environ;
 
 namespace solera {
-
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kOutputCap = 16u << 20, kErrorCap = 64u << 10;
-constexpr int kPollMilliseconds = 100;
-constexpr auto kGrace = std::chrono::seconds(5);  // from SIGTERM to SIGKILL
+constexpr std::size_t kOutputLimit = 16u << 20;
+constexpr std::size_t kErrorsLimit = 64u << 10;
+constexpr int kTickMilliseconds = 100;  // how late a stop or a time-out may be seen
 
-struct Pipe {
-  int read = -1, write = -1;
-  Pipe() {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw io_error(cat("cannot make a pipe: ", errno_text(errno)));
-    read = ends[0];
-    write = ends[1];
+class Descriptor {
+ public:
+  explicit Descriptor(int number = -1) : number_(number) {}
+  ~Descriptor() { close(); }
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(number_, other.number_);
+    return *this;
   }
-  ~Pipe() {
-    close_read();
-    close_write();
+  int get() const { return number_; }
+  bool is_open() const { return number_ >= 0; }
+  void close() {
+    if (number_ >= 0) ::close(number_);
+    number_ = -1;
   }
-  Pipe(const Pipe&) = delete;
-  Pipe& operator=(const Pipe&) = delete;
-  void close_read() { close_end(read); }
-  void close_write() { close_end(write); }
-  static void close_end(int& end) {
-    if (end >= 0) ::close(end);
-    end = -1;
-  }
+
+ private:
+  int number_;
 };
 
-std::vector<std::string> words(const Command& command) {
-  if (!command.argv.empty()) return command.argv;
-  if (trim(command.shell).empty()) throw usage_error("an empty command");
-  return {"/bin/sh", "-c", command.shell};
+struct Pipe {
+  Descriptor read, write;
+};
+
+Pipe make_pipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) throw io_error(cat("cannot make a pipe (", errno_text(errno), ")"));
+  return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
-std::string shown(const Command& command) { return command.argv.empty() ? command.shell : join(command.argv, " "); }
+// Everything the child needs, made before fork: between fork and exec only async-signal-safe calls are allowed.
+struct Image {
+  std::string program;
+  std::vector<std::string> argv, environment;
+  std::vector<char*> argv_pointers, script_pointers, environment_pointers;
+  std::string folder;
+};
 
-std::vector<std::string> environment_of(const Command& command) {
-  std::vector<std::string> list;
-  for (char** entry = environ; *entry; ++entry) {
-    const std::string text = *entry;
-    if (command.environment.count(text.substr(0, text.find('='))) == 0) list.push_back(text);
-  }
-  for (const auto& [name, value] : command.environment) list.push_back(name + "=" + value);
-  return list;
-}
-
-std::vector<char*> pointers(const std::vector<std::string>& list) {
+std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> result;
-  for (const std::string& text : list) result.push_back(const_cast<char*>(text.c_str()));
+  for (std::string& text : texts) result.push_back(text.data());
   result.push_back(nullptr);
   return result;
 }
 
-// Where execvpe would find the program: PATH is searched before the fork, since only simple calls are safe after it.
-std::string program_path(const std::string& name, const Command& command) {
+std::string find_program(const std::string& name, const std::string& path) {
   if (name.find('/') != std::string::npos) return name;
-  const auto given = command.environment.find("PATH");
-  const char* inherited = ::getenv("PATH");
-  for (const std::string& folder : split(given != command.environment.end() ? given->second
-                                         : inherited                        ? inherited
-                                                                            : "",
-                                         ':')) {
-    const std::string path = join_path(folder.empty() ? "." : folder, name);
-    if (::access(path.c_str(), X_OK) == 0 && !is_folder(path)) return path;
+  for (const std::string& folder : split(path, ':')) {
+    std::string candidate = join_path(folder.empty() ? "." : folder, name);
+    if (access(candidate.c_str(), X_OK) == 0 && !is_folder(candidate)) return candidate;
   }
-  throw io_error(cat("cannot start ", name, ": no such program"), "", "give a path, or install it");
+  throw io_error(cat("cannot run \"", name, "\": no such program in PATH"));
 }
 
-// Between fork and exec: system calls only. What fails is told through `report`.
-[[noreturn]] void become(const std::string& program, char* const* argv, char* const* environment,
-                         const std::string& folder, int input, int output, int errors, int report, pid_t parent) {
-  ::setpgid(0, 0);
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  bool ready = ::getppid() == parent;  // it may have died before prctl
-  for (const int signal : {SIGINT, SIGTERM, SIGPIPE, SIGHUP, SIGCHLD, SIGQUIT}) ::signal(signal, SIG_DFL);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ready = ready && ::dup2(input, 0) >= 0 && ::dup2(output, 1) >= 0 && ::dup2(errors, 2) >= 0;
-  ready = ready && (folder.empty() || ::chdir(folder.c_str()) == 0);
+std::unique_ptr<Image> prepare(const Command& command) {
+  auto image = std::make_unique<Image>();
+  std::map<std::string, std::string> variables = command.environment;
+  for (char** entry = environ; *entry; ++entry) {
+    const std::string_view text = *entry;
+    const std::size_t equals = text.find('=');
+    if (equals != std::string_view::npos)
+      variables.emplace(std::string(text.substr(0, equals)), std::string(text.substr(equals + 1)));
+  }
+  for (const auto& [name, value] : variables) image->environment.push_back(name + "=" + value);
+  image->argv = command.shell.empty() ? command.argv : std::vector<std::string>{"/bin/sh", "-c", command.shell};
+  if (image->argv.empty()) throw usage_error("an empty command");
+  const auto path = variables.find("PATH");
+  image->program = find_program(image->argv[0], path == variables.end() ? "/usr/bin:/bin" : path->second);
+  image->folder = command.folder;
+  image->argv_pointers = pointers(image->argv);
+  image->environment_pointers = pointers(image->environment);
+  // A script without "#!" is run by the shell, as execvp does: sh PROGRAM ARGUMENTS...
+  static char shell[] = "/bin/sh";
+  image->script_pointers = image->argv_pointers;
+  image->script_pointers[0] = image->program.data();
+  image->script_pointers.insert(image->script_pointers.begin(), shell);
+  return image;
+}
+
+void close_on_exec_from(int first) {
 #ifdef SYS_close_range
-  if (ready) ::syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
+  constexpr unsigned kCloseOnExec = 4;  // CLOSE_RANGE_CLOEXEC, newer than some headers
+  if (syscall(SYS_close_range, static_cast<unsigned>(first), ~0u, kCloseOnExec) == 0) return;
 #endif
-  if (ready) ::execve(program.c_str(), argv, environment);
-  const int code = errno;
-  [[maybe_unused]] const ssize_t told = ::write(report, &code, sizeof code);
-  ::_exit(127);
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const int last = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 65536));
+  for (int fd = first; fd < last; ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-void append_capped(std::string& text, const char* bytes, std::size_t count, std::size_t cap) {
-  text.append(bytes, count);
-  if (text.size() > 2 * cap) text.erase(0, text.size() - cap);
+// In the child. Returns only through exec; a failure is reported through `report`.
+[[noreturn]] void become(const Image& image, int output, int errors, int report, pid_t parent) {
+  const auto fail = [&] {
+    const int code = errno;
+    [[maybe_unused]] const ssize_t written = write(report, &code, sizeof code);
+    _exit(127);
+  };
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(127);
+  for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  const int input = open("/dev/null", O_RDONLY);
+  if (input < 0 || dup2(input, 0) < 0 || dup2(output, 1) < 0 || dup2(errors, 2) < 0) fail();
+  close_on_exec_from(3);
+  if (!image.folder.empty() && chdir(image.folder.c_str()) != 0) fail();
+  execve(image.program.c_str(), image.argv_pointers.data(), image.environment_pointers.data());
+  if (errno == ENOEXEC) execve("/bin/sh", image.script_pointers.data(), image.environment_pointers.data());
+  fail();
+  _exit(127);
 }
 
-// One child from its start to its end; the group never outlives this object.
+// A descriptor that dup2 onto 0, 1 and 2 cannot overwrite, also when ours were closed.
+Descriptor above_standard(Descriptor descriptor) {
+  if (descriptor.get() > 2) return descriptor;
+  Descriptor moved(fcntl(descriptor.get(), F_DUPFD_CLOEXEC, 3));
+  if (!moved.is_open()) throw io_error(cat("cannot make a pipe (", errno_text(errno), ")"));
+  return moved;
+}
+
+// A child that is ended and reaped whatever happens to us.
 class Child {
  public:
-  explicit Child(const Command& command) : command_(command) {
-    const auto argv = words(command), environment = environment_of(command);
-    const std::string program = program_path(argv[0], command);
-    const auto argv_pointers = pointers(argv), environment_pointers = pointers(environment);
-    const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (null < 0) throw io_error(cat("cannot open /dev/null: ", errno_text(errno)));
-    Pipe report;
-    const pid_t parent = ::getpid();
-    id_ = ::fork();
-    if (id_ == 0)
-      become(program, argv_pointers.data(), environment_pointers.data(), command.folder, null, output_.write,
-             errors_.write, report.write, parent);
-    const int code = errno;
-    ::close(null);
-    if (id_ < 0) throw io_error(cat("cannot start ", argv[0], ": ", errno_text(code)));
-    ::setpgid(id_, id_);  // also here: whoever runs first does it
-    report.close_write();
-    output_.close_write();
-    errors_.close_write();
-    int failure = 0;
-    ssize_t count = 0;
-    do count = ::read(report.read, &failure, sizeof failure);
-    while (count < 0 && errno == EINTR);
-    if (count == sizeof failure) {
+  explicit Child(const Command& command) {
+    const std::unique_ptr<Image> image = prepare(command);
+    Pipe out = make_pipe(), err = make_pipe(), report = make_pipe();
+    for (Descriptor* end : {&out.write, &err.write, &report.write}) *end = above_standard(std::move(*end));
+    const pid_t parent = getpid();
+    pid_ = fork();
+    if (pid_ < 0) throw io_error(cat("cannot start \"", image->argv[0], "\" (", errno_text(errno), ")"));
+    if (pid_ == 0) become(*image, out.write.get(), err.write.get(), report.write.get(), parent);
+    setpgid(pid_, pid_);  // whichever of us is first
+    for (Descriptor* end : {&out.write, &err.write, &report.write}) end->close();
+    int code = 0;
+    ssize_t got;
+    do got = read(report.read.get(), &code, sizeof code);
+    while (got < 0 && errno == EINTR);
+    if (got == static_cast<ssize_t>(sizeof code)) {
       reap();
-      throw io_error(cat("cannot start ", argv[0], ": ", errno_text(failure)), command.folder);
+      const bool folder = !image->folder.empty() && !is_folder(image->folder);
+      throw io_error(cat("cannot run \"", image->argv[0], "\" (", errno_text(code), ")"), folder ? image->folder : "");
     }
+    output = std::move(out.read);
+    errors = std::move(err.read);
+    for (const Descriptor* end : {&output, &errors}) fcntl(end->get(), F_SETFL, O_NONBLOCK);
   }
 
   ~Child() {
-    if (id_ > 0) {
-      ::kill(-id_, SIGKILL);
-      reap();
-    }
+    if (pid_ <= 0) return;
+    signal_group(SIGKILL);
+    reap();
   }
+
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
-  Outcome finish() {
-    Outcome outcome;
-    while (output_.read >= 0 || errors_.read >= 0 || !ended()) {
-      if (ended() && Clock::now() > ended_at_ + kGrace) break;  // a grandchild keeps the pipes open
-      pump(outcome);
-      if (stop_requested()) {
-        end_group();
-        throw Error(ErrorKind::kInterrupted, "interrupted", shown(command_));
-      }
-      const std::chrono::duration<double> elapsed = Clock::now() - started_;
-      if (command_.timeout_seconds > 0 && elapsed.count() > command_.timeout_seconds && !ended()) {
-        outcome.timed_out = true;
-        end_group();
-        break;
-      }
-    }
-    outcome.seconds = std::chrono::duration<double>(Clock::now() - started_).count();
-    outcome.status = WIFSIGNALED(status_) ? 128 + WTERMSIG(status_) : WEXITSTATUS(status_);
-    trim_front(outcome.output, kOutputCap);
-    trim_front(outcome.errors, kErrorCap);
-    return outcome;
+  void signal_group(int signal) const { kill(-pid_, signal); }
+
+  // Without reaping, so that the number of the group cannot be given to strangers.
+  bool has_ended() const {
+    siginfo_t info{};
+    return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid_;
   }
+
+  int reap() {
+    int status = 0;
+    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    pid_ = 0;
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  }
+
+  // Readable when the child ends; closed where the kernel has no such thing.
+  Descriptor end_signal() const {
+#ifdef SYS_pidfd_open
+    return Descriptor(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
+#else
+    return Descriptor();
+#endif
+  }
+
+  Descriptor output, errors;
 
  private:
-  static void trim_front(std::string& text, std::size_t cap) {
-    if (text.size() > cap) text.erase(0, text.size() - cap);
-  }
-
-  bool ended() {
-    if (id_ <= 0) return true;
-    int status = 0;
-    if (::waitpid(id_, &status, WNOHANG) != id_) return false;
-    status_ = status;
-    id_ = -1;
-    ended_at_ = Clock::now();
-    return true;
-  }
-
-  void reap() {
-    while (::waitpid(id_, &status_, 0) < 0 && errno == EINTR) {
-    }
-    id_ = -1;
-    ended_at_ = Clock::now();
-  }
-
-  void end_group() {
-    if (id_ <= 0) return;
-    const pid_t group = id_;
-    ::kill(-group, SIGTERM);
-    const auto deadline = Clock::now() + kGrace;
-    while (Clock::now() < deadline && !ended()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    ::kill(-group, SIGKILL);  // what is left of it
-    if (id_ > 0) reap();
-  }
-
-  // Waits a little for output and takes what is there.
-  void pump(Outcome& outcome) {
-    pollfd waiting[2] = {{output_.read, POLLIN, 0}, {errors_.read, POLLIN, 0}};
-    // Once both pipes are closed only the end is awaited; it comes within moments.
-    const bool closed = output_.read < 0 && errors_.read < 0;
-    if (::poll(waiting, 2, closed ? 1 : kPollMilliseconds) <= 0) return;
-    take(waiting[0], output_, outcome.output, kOutputCap);
-    take(waiting[1], errors_, outcome.errors, kErrorCap);
-  }
-
-  void take(const pollfd& ready, Pipe& pipe, std::string& text, std::size_t cap) {
-    if (pipe.read < 0 || ready.revents == 0) return;
-    char bytes[1 << 16];
-    const ssize_t count = ::read(pipe.read, bytes, sizeof bytes);
-    if (count > 0) {
-      append_capped(text, bytes, static_cast<std::size_t>(count), cap);
-      if (command_.echo) {
-        [[maybe_unused]] const ssize_t shown_bytes = ::write(2, bytes, static_cast<std::size_t>(count));
-      }
-    } else if (count == 0 || errno != EINTR) {
-      pipe.close_read();
-    }
-  }
-
-  const Command& command_;
-  Pipe output_, errors_;
-  pid_t id_ = -1;
-  int status_ = 0;
-  const Clock::time_point started_ = Clock::now();
-  Clock::time_point ended_at_;
+  pid_t pid_ = 0;
 };
+
+// Moves what is there into `text`, of which the last `limit` bytes are kept. Closes the descriptor at its end.
+void drain(Descriptor& from, std::string& text, std::size_t limit, bool echo) {
+  char buffer[65536];
+  while (from.is_open()) {
+    const ssize_t got = read(from.get(), buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) return;
+    if (got <= 0) {
+      from.close();
+      return;
+    }
+    text.append(buffer, static_cast<std::size_t>(got));
+    if (text.size() > 2 * limit) text.erase(0, text.size() - limit);
+    for (ssize_t done = 0; echo && done < got;) {
+      const ssize_t written = write(STDERR_FILENO, buffer + done, static_cast<std::size_t>(got - done));
+      if (written < 0 && errno != EINTR) break;
+      done += std::max<ssize_t>(written, 0);
+    }
+  }
+}
+
+void keep_last(std::string& text, std::size_t limit) {
+  if (text.size() > limit) text.erase(0, text.size() - limit);
+}
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 }  // namespace
 
-Outcome run(const Command& command) { return Child(command).finish(); }
-
-std::string fill_placeholders(std::string_view text, const std::map<std::string, std::string>& values, bool quote) {
-  std::string filled;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if ((c == '{' || c == '}') && i + 1 < text.size() && text[i + 1] == c) {
-      filled += c;
-      ++i;
-      continue;
+Outcome run(const Command& command) {
+  throw_if_stopped();
+  const Clock::time_point begin = Clock::now();
+  Outcome outcome;
+  Child child(command);
+  const Descriptor end_signal = child.end_signal();
+  std::optional<Clock::time_point> told_to_end;
+  bool stopped = false;
+  while (!child.has_ended()) {
+    if (told_to_end) {
+      if (seconds_since(*told_to_end) >= command.grace_seconds) child.signal_group(SIGKILL);
+    } else {
+      stopped = stop_requested();
+      outcome.timed_out = !stopped && command.timeout_seconds > 0 && seconds_since(begin) >= command.timeout_seconds;
+      if (stopped || outcome.timed_out) {
+        told_to_end = Clock::now();
+        child.signal_group(SIGTERM);
+        child.signal_group(SIGCONT);  // a stopped process would never see it
+      }
     }
-    const std::size_t end = c == '{' ? text.find('}', i) : std::string_view::npos;
-    if (end == std::string_view::npos) {
-      filled += c;
-      continue;
-    }
-    const std::string name(text.substr(i + 1, end - i - 1));
-    const auto value = values.find(name);
-    if (value == values.end()) {
-      std::vector<std::string> known;
-      for (const auto& [key, unused] : values) known.push_back("{" + key + "}");
-      throw usage_error(
-          cat("unknown placeholder {", name, "}"), std::string(text),
-          known.empty() ? "write {{ for a brace" : cat("known: ", join(known, ", "), "; write {{ for a brace"));
-    }
-    filled += quote ? shell_quote(value->second) : value->second;
-    i = end;
+    // Closed descriptors are -1, which poll ignores. Without an end signal a short tick looks for the end.
+    pollfd waiting[3] = {
+        {child.output.get(), POLLIN, 0}, {child.errors.get(), POLLIN, 0}, {end_signal.get(), POLLIN, 0}};
+    poll(waiting, 3, end_signal.is_open() ? kTickMilliseconds : kTickMilliseconds / 10);
+    drain(child.output, outcome.output, kOutputLimit, command.echo);
+    drain(child.errors, outcome.errors, kErrorsLimit, command.echo);
   }
-  return filled;
+  child.signal_group(SIGKILL);
+  drain(child.output, outcome.output, kOutputLimit, command.echo);
+  drain(child.errors, outcome.errors, kErrorsLimit, command.echo);
+  outcome.status = child.reap();
+  outcome.seconds = seconds_since(begin);
+  keep_last(outcome.output, kOutputLimit);
+  keep_last(outcome.errors, kErrorsLimit);
+  if (stopped) throw_if_stopped();
+  return outcome;
 }
 
 }  // namespace solera

@@ -12,83 +12,14 @@
 #include "solera/base/text.h"
 #include "solera/base/threads.h"
 #include "solera/merge/journal.h"
+#include "solera/weights/output.h"
 
 namespace solera::merge {
 
 namespace {
 
-constexpr std::int64_t kWriteBytes = 1 << 20;
 // What a process of this size uses besides the passes: code, headers of inputs, thread stacks, allocator slack.
 constexpr std::uint64_t kFixedMemory = 24u << 20;
-
-// One output tensor of the layout as a Sink: results are converted and gathered to writes of about a megabyte.
-class TensorSink final : public weights::Sink {
- public:
-  TensorSink(checkpoint::ShardWriter& writer, std::size_t index, checkpoint::DType dtype)
-      : writer_(writer), index_(index), dtype_(dtype) {}
-
-  void write(std::int64_t first, std::span<const float> values, bool last) override { gather(first, values, last); }
-  void write(std::int64_t first, std::span<const double> values, bool last) override { gather(first, values, last); }
-
- private:
-  // One a thread: calls of a chunk follow one another, and the last empties it. What an aborted chunk left is dropped.
-  struct Gathered {
-    const TensorSink* owner = nullptr;
-    std::int64_t first = 0, count = 0;
-    std::vector<std::byte> bytes;
-  };
-
-  template <class T>
-  void gather(std::int64_t first, std::span<const T> values, bool last) {
-    static thread_local Gathered own;
-    if (own.owner != this || own.first + own.count != first) {
-      own.owner = this;
-      own.first = first;
-      own.count = 0;
-    }
-    const auto n = static_cast<std::int64_t>(values.size());
-    const std::uint64_t used = checkpoint::byte_count(dtype_, own.count);
-    const std::uint64_t needed = used + checkpoint::byte_count(dtype_, n);
-    if (own.bytes.size() < needed) own.bytes.resize(needed);
-    weights::store(dtype_, values.data(), n, own.bytes.data() + used);
-    own.count += n;
-    if (!last && needed < static_cast<std::uint64_t>(kWriteBytes)) return;
-    writer_.write(index_, checkpoint::byte_count(dtype_, own.first), {own.bytes.data(), needed});
-    own.first += own.count;
-    own.count = 0;
-    if (last) own.owner = nullptr;
-  }
-
-  checkpoint::ShardWriter& writer_;
-  std::size_t index_;
-  checkpoint::DType dtype_;
-};
-
-// The bytes of a tensor as they are.
-void copy_bytes(const weights::Engine& engine, const weights::Operand& operand, checkpoint::ShardWriter& writer,
-                std::size_t index) {
-  const std::uint64_t total = operand.tensor->bytes(), piece = static_cast<std::uint64_t>(kWriteBytes);
-  engine.pool->for_each(static_cast<std::int64_t>((total + piece - 1) / piece), [&](std::int64_t i, int) {
-    throw_if_stopped();
-    static thread_local std::vector<std::byte> scratch;
-    const std::uint64_t first = static_cast<std::uint64_t>(i) * piece, count = std::min(piece, total - first);
-    writer.write(index, first, operand.model->read(*operand.tensor, first, count, scratch));
-    operand.tensor->source->check();
-    if (engine.on_bytes_read) engine.on_bytes_read(count);
-  });
-}
-
-bool is_plain_copy(const TensorPlan& tensor) {
-  const weights::Operand& operand = tensor.operands.front();
-  return tensor.out.dtype == operand.tensor->dtype && operand.cast.value_or(tensor.out.dtype) == tensor.out.dtype;
-}
-
-// A copy that changes the type, or rounds on the way.
-template <class T>
-void copy_values(const weights::Engine& engine, const TensorPlan& tensor, weights::Sink& sink) {
-  weights::map<T>(engine, tensor.operands, sink,
-                  [](const weights::Tile<T>& tile, T* out) { std::copy_n(tile[0], tile.count, out); });
-}
 
 std::size_t widest(const Plan& plan) {
   std::size_t most = 1;
@@ -175,16 +106,10 @@ class Run {
 
   void make(std::size_t i) {
     const TensorPlan& tensor = plan_.tensors[i];
-    TensorSink sink(writer_, i, tensor.out.dtype);
-    if (tensor.action == TensorPlan::Action::kMerge) {
-      plan_.program->merge(tensor.bound, pass_of(tensor, &sink));
-    } else if (is_plain_copy(tensor)) {
-      copy_bytes(engine_, tensor.operands.front(), writer_, i);
-    } else if (weights::needs_double(tensor.operands)) {
-      copy_values<double>(engine_, tensor, sink);
-    } else {
-      copy_values<float>(engine_, tensor, sink);
-    }
+    if (tensor.action == TensorPlan::Action::kCopy)
+      return weights::copy_tensor(engine_, tensor.operands.front(), tensor.out.dtype, writer_, i);
+    weights::TensorSink sink(writer_, i, tensor.out.dtype);
+    plan_.program->merge(tensor.bound, pass_of(tensor, &sink));
   }
 
   void completed(std::size_t i) {
