@@ -70,6 +70,20 @@ std::string label(const Option& option) {
   return result;
 }
 
+// A command line; one that is too long goes on behind a backslash, at the last option that fits.
+std::string example_text(const std::string& example) {
+  std::size_t cut = 0;
+  if (example.size() + 2 > kWidth) {
+    bool quoted = false;
+    for (std::size_t i = 0; i + 5 < kWidth; ++i) {
+      quoted ^= example[i] == '\'';
+      if (!quoted && i > 0 && example[i] == '-' && example[i - 1] == ' ') cut = i;
+    }
+  }
+  if (cut == 0) return "  " + example + "\n";
+  return "  " + example.substr(0, cut) + "\\\n      " + example.substr(cut) + "\n";
+}
+
 std::string roff(std::string_view text) {
   std::string result;
   for (const char c : text) {
@@ -158,7 +172,7 @@ std::string verb_page(const Verb& verb, const OptionList& options) {
   }
   if (!verb.examples.empty()) {
     page += "\nExamples:\n";
-    for (const std::string& example : verb.examples) page += "  " + example + "\n";
+    for (const std::string& example : verb.examples) page += example_text(example);
   }
   return page;
 }
