@@ -45,13 +45,16 @@ Extent extent_of(const Node& node) {
   return all;
 }
 
-// Follows the events of a text before anything is built of it: the depth, and where the last scalar began.
+// Follows the events of a document before anything is built of it: the depth, and where the last scalar began.
 class YamlChecker : public YAML::EventHandler {
  public:
   YamlChecker(const DocumentBuilder& builder, int lines_before) : builder_(builder), lines_before_(lines_before) {}
   Position last_scalar() const { return last_scalar_; }
 
-  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    // yaml-cpp takes what follows a complete value for another document, over and over if it cannot be one.
+    if (++documents_ > 1) throw builder_.error("not valid YAML: text after the end", place(mark));
+  }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
   void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
@@ -75,7 +78,7 @@ class YamlChecker : public YAML::EventHandler {
 
   const DocumentBuilder& builder_;
   int lines_before_;
-  int depth_ = 0;
+  int depth_ = 0, documents_ = 0;
   Position last_scalar_;
 };
 
@@ -84,10 +87,8 @@ class YamlReader : public YAML::EventHandler {
   explicit YamlReader(const DocumentBuilder& builder) : builder_(builder) {}
 
   Node take_root() { return std::move(root_); }
-  Position start() const { return start_; }
 
-  void OnDocumentStart(const YAML::Mark& mark) override {
-    start_ = position_of(mark);
+  void OnDocumentStart(const YAML::Mark&) override {
     root_ = Node();
     anchors_.clear();
   }
@@ -273,23 +274,10 @@ class YamlReader : public YAML::EventHandler {
 
   const DocumentBuilder& builder_;
   Node root_;
-  Position start_;
   std::vector<Frame> frames_;
   std::map<YAML::anchor_t, Anchored> anchors_;
   std::size_t copied_ = 0;
 };
-
-// yaml-cpp takes what follows a complete value for another document; only `---` or an earlier `...` begins one.
-bool begins_document(const std::vector<std::string>& lines, Position at) {
-  const std::size_t line = static_cast<std::size_t>(at.line - 1);
-  if (line < lines.size() && at.column == 1 && is_indicator(lines[line], "---")) return true;
-  for (std::size_t i = std::min(line, lines.size()); i-- > 0;) {
-    if (is_indicator(lines[i], "...")) return true;
-    const std::string_view text = trim(lines[i]);
-    if (!text.empty() && text[0] != '#') return false;
-  }
-  return false;
-}
 
 void check_text(const std::string& text, YamlChecker& checker) {
   std::istringstream stream(text);
@@ -325,6 +313,10 @@ void check(const std::vector<std::string>& lines, const DocumentBuilder& builder
   int lines_before = 0;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     const bool starts = is_indicator(lines[i], "---"), ends = is_indicator(lines[i], "...");
+    if (const std::string_view rest = ends ? trim(std::string_view(lines[i]).substr(3)) : ""; !rest.empty()) {
+      const int column = static_cast<int>(rest.data() - lines[i].data()) + 1;
+      if (rest[0] != '#') throw builder.error("not valid YAML: text after the end", {static_cast<int>(i + 1), column});
+    }
     if (starts || ends) {
       check_document(document, lines_before, builder);
       document.clear();
@@ -349,12 +341,7 @@ std::vector<Node> parse_yaml_stream(std::string_view text, const std::string& fi
     std::istringstream stream(whole);
     YAML::Parser parser(stream);
     YamlReader reader(builder);
-    while (parser.HandleNextDocument(reader)) {
-      if (!documents.empty() && !begins_document(lines, reader.start())) {
-        throw builder.error("not valid YAML: text after the end", reader.start());
-      }
-      documents.push_back(reader.take_root());
-    }
+    while (parser.HandleNextDocument(reader)) documents.push_back(reader.take_root());
   } catch (const YAML::Exception& error) {
     Position at = error.mark.is_null() ? Position() : position_of(error.mark);
     const Position end = DocumentBuilder::position_of(text, text.size());

@@ -143,6 +143,9 @@ TEST(Yaml, RefusalsPointAtTheText) {
   EXPECT_EQ(refusal("a: 1\nb\n"), "not valid YAML: end of map not found (f.yaml:2:1)");
   EXPECT_EQ(refusal("a: 1\nb\n---\nc: 1\n"), "not valid YAML: end of map not found (f.yaml:2:1)");
   EXPECT_EQ(refusal("[1] [2]"), "not valid YAML: text after the end (f.yaml:1:5)");
+  EXPECT_EQ(refusal(", a"), "not valid YAML: text after the end (f.yaml:1:1)")
+      << "yaml-cpp finds documents without end";
+  EXPECT_EQ(refusal("a: 1\n... # end\n... x\n"), "not valid YAML: text after the end (f.yaml:3:5)");
   EXPECT_EQ(refusal("a: 1\n]\n").substr(0, 16), "not valid YAML: ");
   EXPECT_EQ(refusal("? [a]\n: 1\n"), "a key that is not text (f.yaml:1:3)");
   EXPECT_EQ(refusal("~: 1\n"), "an empty key (f.yaml:1:1); put quotes around it if it is text");
