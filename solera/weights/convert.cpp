@@ -59,7 +59,9 @@ void convert_checkpoint(const Checkpoint& in, const ConvertOptions& options, Poo
   };
   if ((torch || npz) && !options.dtype) return write_other(in);
 
-  const std::string staging = out + ".partial";
+  if (npz && (*options.dtype == DType::kBF16 || checkpoint::bits(*options.dtype) == 8))
+    throw usage_error(cat("NumPy has no type for ", checkpoint::name(*options.dtype)), out, "--dtype float32");
+  const std::string staging = out + ".converting";
   if (exists(staging)) throw io_error(cat(staging, ": is in the way"), "", "remove it, it is left from an earlier run");
   make_folders(staging);
   try {
