@@ -55,6 +55,9 @@ class DocumentBuilder {
   // Line and column of an offset, counted from the text's start.
   static Position position_of(std::string_view text, std::size_t offset);
 
+  // Is the whole text a number in JSON's grammar?
+  static bool is_json_number(std::string_view text);
+
  private:
   const std::string* file_;
 };

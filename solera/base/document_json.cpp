@@ -12,28 +12,6 @@ namespace ondemand = simdjson::ondemand;
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-bool is_json_number(std::string_view text) {
-  std::size_t i = 0;
-  const auto digits = [&] {
-    const std::size_t first = i;
-    while (i < text.size() && text[i] >= '0' && text[i] <= '9') ++i;
-    return i - first;
-  };
-  if (i < text.size() && text[i] == '-') ++i;
-  const bool zero = i < text.size() && text[i] == '0';
-  if (const std::size_t whole = digits(); whole == 0 || (zero && whole > 1)) return false;
-  if (i < text.size() && text[i] == '.') {
-    ++i;
-    if (digits() == 0) return false;
-  }
-  if (i < text.size() && (text[i] == 'e' || text[i] == 'E')) {
-    ++i;
-    if (i < text.size() && (text[i] == '+' || text[i] == '-')) ++i;
-    if (digits() == 0) return false;
-  }
-  return i == text.size();
-}
-
 const char* problem_text(simdjson::error_code code) {
   switch (code) {
     case simdjson::EMPTY:
@@ -178,7 +156,7 @@ class JsonReader {
 
   void read_word(std::string_view word, Node& node) {
     if (word == "null") return;
-    if (word != "true" && word != "false" && !is_json_number(word)) {
+    if (word != "true" && word != "false" && !DocumentBuilder::is_json_number(word)) {
       constexpr std::size_t kMost = 40;
       const std::string shown(word.substr(0, kMost));
       throw builder_.error(cat("not valid JSON: ", to_json(Node::text(shown)), " is not a value"), here_);
@@ -229,6 +207,28 @@ class JsonReader {
 };
 
 }  // namespace
+
+bool DocumentBuilder::is_json_number(std::string_view text) {
+  std::size_t i = 0;
+  const auto digits = [&] {
+    const std::size_t first = i;
+    while (i < text.size() && text[i] >= '0' && text[i] <= '9') ++i;
+    return i - first;
+  };
+  if (i < text.size() && text[i] == '-') ++i;
+  const bool zero = i < text.size() && text[i] == '0';
+  if (const std::size_t whole = digits(); whole == 0 || (zero && whole > 1)) return false;
+  if (i < text.size() && text[i] == '.') {
+    ++i;
+    if (digits() == 0) return false;
+  }
+  if (i < text.size() && (text[i] == 'e' || text[i] == 'E')) {
+    ++i;
+    if (i < text.size() && (text[i] == '+' || text[i] == '-')) ++i;
+    if (digits() == 0) return false;
+  }
+  return i == text.size();
+}
 
 Node parse_json(std::string_view text, const std::string& file) {
   const DocumentBuilder builder(file);

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "solera/base/document.h"
+#include "solera/base/document_builder.h"
 #include "solera/base/text.h"
 
 namespace solera {
@@ -65,23 +66,12 @@ std::string quoted_string(std::string_view text, bool yaml) {
   return out += '"';
 }
 
-bool is_json_number(std::string_view text) {
-  if (text.empty() || text.back() == '.' || text.find_first_not_of("0123456789+-.eE") != std::string_view::npos) {
-    return false;
-  }
-  const std::size_t first = text[0] == '-' ? 1 : 0;
-  const auto digit = [&](std::size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
-  if (!digit(first) || (text[first] == '0' && digit(first + 1))) return false;
-  const std::size_t point = text.find('.');
-  return (point == std::string_view::npos || digit(point + 1)) && parse_double(text).has_value();
-}
-
 std::string json_scalar(const Node& node) {
   const std::string& text = node.as_text();
   if (node.is_quoted()) return quoted_string(text, false);
   if (text == "true" || text == "True" || text == "TRUE") return "true";
   if (text == "false" || text == "False" || text == "FALSE") return "false";
-  if (is_json_number(text)) return text;
+  if (DocumentBuilder::is_json_number(text)) return text;
   if (const auto value = node.try_double()) {
     if (!std::isfinite(*value)) return "null";
     if (const auto whole = parse_int(text)) return std::to_string(*whole);
