@@ -4,5 +4,6 @@
 #include "solera/merge/methods.h"
 
 int main() {
-  std::cout << solera::merge::method("linear").name << " among the methods; " << solera::bytes_text(6'700'000'000) << '\n';
+  std::cout << solera::merge::method("linear").name << " among the methods; " << solera::bytes_text(6'700'000'000)
+            << '\n';
 }
