@@ -24,12 +24,16 @@ int run(Context& context) {
   Node list = Node::list();
   for (const std::string& name : list_folder(folder)) {
     if (!name.ends_with(".yaml")) continue;
-    const recipe::Recipe recipe = recipe::read_recipe(join_path(folder, name), false);
-    table.rows.push_back({join_path(folder, name), recipe.about, recipe.paper});
-    list.push(Node::map({{"file", Node::text(join_path(folder, name))},
-                         {"name", Node::text(recipe.name)},
-                         {"about", Node::text(recipe.about)},
-                         {"paper", Node::text(recipe.paper)}}));
+    try {
+      const recipe::Recipe recipe = recipe::read_recipe(join_path(folder, name), false);
+      table.rows.push_back({join_path(folder, name), recipe.about, recipe.paper});
+      list.push(Node::map({{"file", Node::text(join_path(folder, name))},
+                           {"name", Node::text(recipe.name)},
+                           {"about", Node::text(recipe.about)},
+                           {"paper", Node::text(recipe.paper)}}));
+    } catch (const Error& error) {
+      context.progress.warn(error.what());  // one bad file does not hide the others
+    }
   }
   if (context.json)
     context.out << to_json(Node::map({{"schema", Node::integer(1)}, {"recipes", list}})) << "\n";

@@ -36,10 +36,12 @@ std::string closing_line(const recipe::RunReport& report, const std::string& out
     cached += result.cached;
     made += result.done && !result.cached;
   }
-  return cat(made, " steps run, ", cached, " cached; report in ", join_path(out, "report.md"));
+  return cat(made, made == 1 ? " step run, " : " steps run, ", cached, " cached; report in ",
+             join_path(out, "report.md"));
 }
 
 int run(const RunArguments& arguments, Context& context) {
+  if (arguments.jobs < 0) throw usage_error(cat("--jobs ", arguments.jobs, " is negative"));
   const recipe::Recipe recipe = recipe::read_recipe(arguments.recipe, arguments.quick);
   const std::string out =
       !arguments.out.empty() ? arguments.out : join_path("out", recipe.name + (arguments.quick ? "-quick" : ""));

@@ -9,45 +9,59 @@ namespace solera::recipe {
 
 namespace {
 
-double number_of(const Node& node, const std::string& name) {
-  if (const auto value = node.try_double()) return *value;
-  if (const auto truth = node.try_bool()) return *truth ? 1 : 0;
-  throw input_error(cat(name, " is ", to_json(node).substr(0, 60), ", not a number"));
+std::string shortened(const Node& node) {
+  const std::string text = to_json(node);
+  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
 }
 
-std::vector<std::string> keys_of(const Node& node) {
+double number_of(const Node& node, const std::string& label) {
+  if (const auto value = node.try_double()) return *value;
+  if (const auto truth = node.try_bool()) return *truth ? 1 : 0;
+  throw input_error(cat(label, " is ", shortened(node), ", not a number"));
+}
+
+[[noreturn]] void fail_missing(const Node& node, const std::string& label, const std::string& part) {
+  if (node.is_list()) throw input_error(cat(label, " has no ", part, ", it is a list of ", node.items().size()));
+  if (!node.is_map()) throw input_error(cat(label, " has no ", part, ", it is ", shortened(node)));
   std::vector<std::string> keys;
   for (const auto& [key, value] : node.entries()) keys.push_back(key);
-  return keys;
+  const std::string near = did_you_mean(part, keys);
+  throw input_error(cat(label, " has no ", part), "",
+                    !near.empty()  ? near
+                    : keys.empty() ? "it is empty"
+                                   : cat("it has ", join(keys, ", ")));
+}
+
+const Node* child_of(const Node& node, const std::string& part) {
+  if (part.starts_with('/')) return node.pointer(part);
+  if (!node.is_list()) return node.find(part);
+  const auto index = parse_int(part);
+  return index && *index >= 0 && *index < std::ssize(node.items()) ? &node.items()[static_cast<std::size_t>(*index)]
+                                                                   : nullptr;
 }
 
 // Follows parts [at, ...) of a name; `*` spreads over a list or map.
 void collect(const Node& node, const Name& name, std::size_t at, const std::string& label, std::vector<double>& numbers,
              bool& many) {
-  if (at == name.parts.size()) {
-    if (!node.is_list()) return numbers.push_back(number_of(node, label));
+  const bool last = at == name.parts.size();
+  if (last && !node.is_list()) return numbers.push_back(number_of(node, label));
+  if (last || name.parts[at] == "*") {
+    if (!node.is_list() && !node.is_map()) fail_missing(node, label, "*");
+    const std::size_t next = last ? at : at + 1;
     many = true;
-    for (const Node& item : node.items()) numbers.push_back(number_of(item, label));
+    for (std::size_t i = 0; i < node.items().size(); ++i) {
+      const std::string place = cat(label, ".", i);
+      if (last)
+        numbers.push_back(number_of(node.items()[i], place));
+      else
+        collect(node.items()[i], name, next, place, numbers, many);
+    }
+    for (const auto& [key, item] : node.entries()) collect(item, name, next, cat(label, ".", key), numbers, many);
     return;
   }
-  const std::string& part = name.parts[at];
-  if (part == "*") {
-    many = true;
-    for (const Node& item : node.items()) collect(item, name, at + 1, label, numbers, many);
-    for (const auto& [key, item] : node.entries()) collect(item, name, at + 1, label, numbers, many);
-    return;
-  }
-  const auto index = node.is_list() ? parse_int(part) : std::nullopt;
-  const Node* next = part.starts_with('/') ? node.pointer(part) : node.find(part);
-  if (index && *index >= 0 && *index < static_cast<std::int64_t>(node.items().size()))
-    next = &node.items()[static_cast<std::size_t>(*index)];
-  if (!next) {
-    const auto keys = keys_of(node);
-    const std::string near = did_you_mean(part, keys);
-    throw input_error(cat(label, " has no ", part), "",
-                      !near.empty() ? near : cat("it has ", keys.empty() ? "nothing" : join(keys, ", ")));
-  }
-  collect(*next, name, at + 1, label, numbers, many);
+  const Node* child = child_of(node, name.parts[at]);
+  if (!child) fail_missing(node, label, name.parts[at]);
+  collect(*child, name, at + 1, cat(label, ".", name.parts[at]), numbers, many);
 }
 
 const Step* find_step(const Recipe& recipe, const std::string& name) {
@@ -90,9 +104,10 @@ Value look_up(const Recipe& recipe, const RunReport& report, const Name& name) {
   }
   const std::size_t variables = step->foreach.size();
   if (name.parts.size() < 1 + variables)
-    throw input_error(cat("step ", step->name, " runs for ", variables, " variables"), "",
-                      "name a value for each, or * for all");
+    throw input_error(cat("step ", step->name, " has ", variables, variables == 1 ? " variable" : " variables"), "",
+                      "give a value for each, or * for all");
   Value value;
+  std::size_t runs = 0;
   for (std::size_t i = 0; i < report.instances.size(); ++i) {
     const Instance& instance = report.instances[i];
     if (&recipe.steps[instance.step] != step) continue;
@@ -102,9 +117,14 @@ Value look_up(const Recipe& recipe, const RunReport& report, const Name& name) {
       value.is_list = value.is_list || part == "*";
       matches = matches && (part == "*" || part == instance.values[v]);
     }
-    if (matches) collect(report.results[i].result, name, 1 + variables, instance.label, value.numbers, value.is_list);
+    if (!matches) continue;
+    ++runs;
+    if (report.results[i].result.is_null())
+      throw input_error(cat(instance.label, " has no result"), "",
+                        "its output should end in a JSON object, or `result:` name a file that it makes");
+    collect(report.results[i].result, name, 1 + variables, instance.label, value.numbers, value.is_list);
   }
-  if (value.numbers.empty() && !value.is_list) throw input_error(cat("no run of ", step->name, " has these values"));
+  if (runs == 0) throw input_error(cat("no run of step ", step->name, " has these values"));
   return value;
 }
 
@@ -112,12 +132,16 @@ std::vector<CheckedClaim> check_claims(const Recipe& recipe, const RunReport& re
   std::vector<CheckedClaim> checked;
   for (const Claim& claim : recipe.claims) {
     CheckedClaim result{.claim = claim};
-    const Expression expression(claim.expression);
-    result.checked = can_check(recipe, report, expression);
-    if (result.checked) {
-      result.verdict = expression.judge([&](const Name& name) { return look_up(recipe, report, name); });
-      result.measured = measured_text(result.verdict);
+    try {
+      const Expression expression(claim.expression);
+      result.checked = can_check(recipe, report, expression);
+      if (result.checked)
+        result.verdict = expression.judge([&](const Name& name) { return look_up(recipe, report, name); });
+    } catch (const Error& error) {
+      throw input_error(cat("claim \"", claim.text, "\": ", error.problem(), ", ", error.where()), claim.where,
+                        error.hint());
     }
+    result.measured = measured_text(result.verdict);
     checked.push_back(std::move(result));
   }
   return checked;
@@ -176,10 +200,14 @@ std::string report_markdown(const Recipe& recipe, const RunReport& report, const
       seconds += result.seconds;
       ++runs;
     }
-  std::string text = cat("# ", recipe.name, "\n\n", recipe.about, "\n\n", recipe.paper, "\n\n");
+  std::string text = cat("# ", recipe.name, "\n\n");
+  for (const std::string& line : {recipe.about, recipe.paper})
+    if (!line.empty()) text += cat(line, "\n\n");
   for (const auto& [name, value] : recipe.parameters) text += cat("- ", name, ": ", value, "\n");
-  text += cat("\n", runs, " runs of steps, ", duration_text(seconds), " in all, cached ones counted.\n\n");
-  return text + table_markdown(claims_table(claims));
+  if (!recipe.parameters.empty()) text += "\n";
+  text +=
+      cat(runs, runs == 1 ? " run" : " runs", " of steps, ", duration_text(seconds), " in all, cached ones counted.\n");
+  return claims.empty() ? text : cat(text, "\n", table_markdown(claims_table(claims)));
 }
 
 }  // namespace solera::recipe

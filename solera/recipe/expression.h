@@ -28,7 +28,7 @@ struct Value {
 
 struct Name {
   std::vector<std::string> parts;
-  int column = 0;  // from 1
+  int column = 0;  // in bytes, from 1
 };
 
 struct Comparison {
@@ -60,7 +60,7 @@ class Expression {
   Value value(const Lookup& lookup) const;
   Verdict judge(const Lookup& lookup) const;  // Error (input) if the value is not one truth value
 
-  struct Term;  // in expression.cpp
+  struct Term;  // in expression_term.h
 
  private:
   std::string text_;

@@ -17,8 +17,8 @@
 //     - {claim: greedy is at least the best single, expr: "all(soup.*.greedy >= soup.*.best)", source: section 4}
 //
 // A step runs in a folder of its own. {step.output} is the path of a needed step's output: of the same variables where
-// both have them; {step.*.output} is all of those, quoted. {name} is a parameter or a variable, {here} the recipe's
-// folder.
+// both have them; {step.*.output} is all of those. {name} is a parameter or a variable, {here} the recipe's folder. In
+// a shell line what is put in is quoted where it has to be.
 #pragma once
 
 #include <map>
@@ -54,8 +54,9 @@ struct Recipe {
   std::string folder;  // of the file
 };
 
-// Throws Error (input) with file:line:column: unknown keys, unknown steps in needs or placeholders, circles, empty
-// ranges.
+// Throws Error (input) with file:line:column for all that can be known before anything runs: unknown keys, names that
+// cannot be used, unknown steps, outputs and placeholders, circles, empty ranges, {step.output} that is not one path,
+// claims that are no expression or name no step.
 Recipe parse_recipe(const Node& document, const std::string& folder, bool quick);
 Recipe read_recipe(const std::string& path, bool quick);
 
@@ -65,13 +66,10 @@ struct Instance {
   std::vector<std::string> values;  // one a variable
   std::vector<std::size_t> needs;   // instances
   std::string label;                // "base[seed=3]"
-  std::string folder;               // "base/seed=3"
+  std::string folder;               // "base/seed=3", characters unfit for file names as %2F
 };
 
 // Every instance of every step, needed ones before those that need them.
 std::vector<Instance> expand(const Recipe& recipe);
-
-// Placeholders of a text: names between single braces.
-std::vector<std::string> placeholders(const std::string& text);
 
 }  // namespace solera::recipe

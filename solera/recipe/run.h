@@ -1,14 +1,11 @@
 // Running a recipe: steps in parallel where they are independent, each once for what it depends on, resumable at any
 // instant.
 //
-// A step's folder is out/STEP/VARIABLES; it is made under a temporary name and renamed when the command has succeeded,
-// with step.json (key, result, seconds), stdout.log and stderr.log beside its outputs. The key is a hash of the
-// command, the contents of its inputs, what the needed steps left, and the program that it calls; a folder with that
-// key is not made again.
+// A step's folder is out/STEP, out/STEP/VARIABLE=VALUE for each value; make.h says what lies there and when it counts.
+// Its keys are hashes of the command, of the contents of its inputs, of what the needed steps left, and of the programs
+// beside ours that it calls; a folder with these keys is not made again. One run at a time holds out/.lock.
 #pragma once
 
-#include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +16,7 @@
 namespace solera::recipe {
 
 struct RunOptions {
-  std::string out;                 // the recipe's folder
+  std::string out;                 // the folder of the results
   int jobs = 0;                    // 0: hardware_threads()
   std::vector<std::string> only;   // these steps and what they need; empty: all
   std::vector<std::string> rerun;  // these steps again, or "all"
@@ -27,11 +24,10 @@ struct RunOptions {
   std::string programs;            // a folder that goes first on PATH: the running binary's
 };
 
-// What is known of every instance afterwards; null where it did not run.
 struct StepResult {
   bool done = false, cached = false;
-  double seconds = 0;
-  Node result;
+  double seconds = 0;  // that its command took when it ran
+  Node result;         // null where the step has none or did not run
 };
 
 struct RunReport {
@@ -39,8 +35,9 @@ struct RunReport {
   std::vector<StepResult> results;  // of each instance
 };
 
-// Throws Error (input) when a step fails, naming it, its command, its last line and its log; steps that do not depend
-// on it have been finished first.
+// Throws Error (input) when a step fails, naming it, its status, its last line, its log and its command; steps that do
+// not depend on it have been finished first, and further failures are warnings. Throws Error (interrupted) after
+// ending the running commands; what was finished stays.
 RunReport run_steps(const Recipe& recipe, const RunOptions& options, Progress& progress);
 
 }  // namespace solera::recipe
