@@ -156,8 +156,9 @@ TEST(TorchTest, Refusals) {
             "the tensor reaches to element 0 + 13 of storage data/0, which has 12 (f.pt: t)");
   EXPECT_EQ(refusal(t + bytes_tensor(13, {0}, {1})),
             "the tensor reaches to element 13 + 0 of storage data/0, which has 12 (f.pt: t)");
-  EXPECT_EQ(refusal(t + bytes_tensor(INT64_MAX, {2}, {INT64_MAX})),
-            "shape and strides reach further than 63 bits (f.pt: t)");
+  EXPECT_EQ(refusal(t + bytes_tensor(INT64_MAX, {2}, {1})),
+            "the tensor reaches to element 9223372036854775807 + 2 of storage data/0, which has 12 (f.pt: t)");
+  EXPECT_EQ(refusal(t + bytes_tensor(0, {2}, {INT64_MAX})), "shape and strides reach further than 63 bits (f.pt: t)");
   EXPECT_EQ(refusal(t + bytes_tensor(0, {2}, {})), "a tensor has 1 dimensions but 0 strides (f.pt: t)");
   EXPECT_EQ(refusal(t + bytes_tensor(0, {-2}, {1})),
             "the tensor is described by something that is not a whole number of at least 0 (f.pt: t)");
