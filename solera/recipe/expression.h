@@ -3,7 +3,8 @@
 //   or, and, not          of single truth values
 //   < <= > >= == !=       chains as in mathematics: 0.2 < x <= 0.4
 //   + - * /               of numbers, and of lists entry by entry (a number meets every entry)
-//   mean sd se min max count all abs sqrt        min(a, b) too; all() of a list of comparisons
+//   mean sd se min max count all abs sqrt        min(a, b) too; all() of a list of comparisons,
+//                         mean() of one is how often it holds
 //   soup.accuracy         a name: parts joined by dots; `*` is a list over every value there; a part in quotes may hold
 //                         anything, and one that begins with / is a JSON pointer: lm."/results/arc_easy/acc,none"
 //

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 #include <string_view>
 
 #include "solera/base/error.h"
@@ -95,9 +96,10 @@ std::vector<std::string> values_of(const std::string& variable, const Node& node
   if (parameters.count(variable))
     throw input_error(cat(variable, " is a parameter and a variable"), node.key_where(), "rename one of them");
   std::vector<std::string> list;
+  std::set<std::string> seen;
   for (const std::string& text : texts(&node))
     for (const std::string& value : range(filled(text, parameters, node.where()), node.where())) {
-      if (contains(list, value)) throw input_error(cat(variable, " has the value ", value, " twice"), node.where());
+      if (!seen.insert(value).second) throw input_error(cat(variable, " has the value ", value, " twice"), node.where());
       list.push_back(value);
     }
   if (list.empty()) throw input_error(cat("no values for ", variable), node.where());
