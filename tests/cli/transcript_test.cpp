@@ -30,6 +30,8 @@ class Transcript : public testing::TestWithParam<std::string> {};
 
 TEST_P(Transcript, PrintsWhatItSays) {
   const std::string text = read_file(cat(SOLERA_SOURCE_DIR "/", GetParam()));
+  if (text.find("$ digits ") != std::string::npos && !exists(SOLERA_BINARY_DIR "/bin/digits"))
+    GTEST_SKIP() << "the example programs are not built";
   const TemporaryFolder folder;
   run_transcript(parse_transcript(GetParam().ends_with(".md") ? marked_blocks(text) : text), folder.path(),
                  SOLERA_BINARY_DIR "/bin", GetParam());
