@@ -1,0 +1,126 @@
+// TIES and Breadcrumbs by tensor, row and whole model: what the executor streams is the formula over each group, bit
+// for bit.
+
+#include "solera/base/random.h"
+#include "solera/merge/breadcrumbs.h"
+#include "solera/merge/execute.h"
+#include "solera/merge/ties.h"
+#include "tests/merge/formulas.h"
+
+namespace solera::merge {
+namespace {
+
+using namespace test;
+using checkpoint::DType;
+using checkpoint::Shape;
+
+using Formula = std::function<void(const Values& base, const std::vector<Values>& tuned, Values& out)>;
+
+class Groups : public testing::Test {
+ protected:
+  Groups() {
+    const std::vector<Shape> shapes = {{4, 6}, {30}, {3, 2, 5}, {}};
+    for (std::uint64_t model = 0; model < 3; ++model) {
+      std::vector<checkpoint::NamedBytes> stored;
+      for (std::size_t t = 0; t < shapes.size(); ++t) {
+        const std::string name = "t" + std::to_string(t);
+        const RandomStream stream({.seed = 4, .purpose = "test.groups", .input = model, .name = name});
+        std::vector<double> values(static_cast<std::size_t>(checkpoint::element_count(shapes[t])));
+        for (std::size_t i = 0; i < values.size(); ++i)
+          values[i] = model == 0 ? 0.5 : 0.5 + (static_cast<double>(stream.below(i, 11)) - 5) / 8;  // ties, and zeros
+        stored.push_back(solera::test::tensor(name, DType::kF32, shapes[t], values));
+        tensors_[model].emplace_back(values.begin(), values.end());
+      }
+      solera::test::write_model(folder_ / cat("m", model, ".safetensors"), stored);
+    }
+    shapes_ = shapes;
+  }
+
+  // All output values, tensor after tensor.
+  Values merged(const std::string& method, const std::string& global, const std::string& model, int threads,
+                std::int64_t chunk) {
+    const std::string text =
+        cat("{merge_method: ", method, ", rules: paper, base_model: ", folder_ / "m0.safetensors", ", parameters: {",
+            global, "}, models: [{model: ", folder_ / "m1.safetensors", ", parameters: {", model,
+            "}}, {model: ", folder_ / "m2.safetensors", ", parameters: {", model, "}}]}");
+    Plan plan = make_plan(parse_merge_config(parse_yaml(text, "f.yaml")), {.single_file = true});
+    const std::string out = folder_ / "out.safetensors";
+    execute(plan, {.out = out, .threads = threads, .force = true, .block = 4, .blocks_per_chunk = chunk},
+            no_progress());
+    const auto made = checkpoint::open_checkpoint(out);
+    Values all;
+    for (const auto& tensor : made.tensors()) {
+      const auto values = solera::test::values(made, tensor.name);
+      all.insert(all.end(), values.begin(), values.end());
+    }
+    return all;
+  }
+
+  // The formula over every group of `rows` or whole tensors or everything.
+  Values expected(Granularity granularity, const Formula& formula) {
+    Values all;
+    std::vector<Values> group(3);
+    const auto flush = [&] {
+      Values out(group[0].size());
+      formula(group[0], {group[1], group[2]}, out);
+      all.insert(all.end(), out.begin(), out.end());
+      for (Values& values : group) values.clear();
+    };
+    for (std::size_t t = 0; t < shapes_.size(); ++t) {
+      const std::size_t n = tensors_[0][t].size();
+      const std::size_t row =
+          granularity == Granularity::kRow && !shapes_[t].empty() ? static_cast<std::size_t>(shapes_[t].back()) : n;
+      for (std::size_t at = 0; at < n; at += row) {
+        for (std::size_t m = 0; m < 3; ++m)
+          group[m].insert(group[m].end(), tensors_[m][t].begin() + static_cast<std::ptrdiff_t>(at),
+                          tensors_[m][t].begin() + static_cast<std::ptrdiff_t>(at + row));
+        if (granularity != Granularity::kModel) flush();
+      }
+    }
+    if (granularity == Granularity::kModel) flush();
+    return all;
+  }
+
+  void compare(const std::string& method, const std::string& global, const std::string& model, const Formula& formula) {
+    const std::pair<const char*, Granularity> all[] = {
+        {"tensor", Granularity::kTensor}, {"row", Granularity::kRow}, {"model", Granularity::kModel}};
+    for (const auto& [name, granularity] : all) {
+      const Values right = expected(granularity, formula);
+      for (const int threads : {1, 3})
+        for (const std::int64_t chunk : {1, 5})
+          EXPECT_EQ(merged(method, cat(global, ", granularity: ", name), model, threads, chunk), right)
+              << method << " " << name;
+    }
+  }
+
+  TemporaryFolder folder_;
+  std::vector<Shape> shapes_;
+  std::vector<Values> tensors_[3];
+};
+
+TEST_F(Groups, TiesWithAPlusForCancelledVotes) {
+  compare("ties", "lambda: 0.7, zero_vote: positive", "density: 0.3, weight: 0.6",
+          [](const Values& base, const std::vector<Values>& tuned, Values& out) {
+            const std::vector<TiesModel> models(2, {0.6, 0.3});
+            ties(base, spans(tuned), {.lambda = 0.7, .zero_vote = ZeroVote::kPositive}, models, out);
+          });
+}
+
+TEST_F(Groups, TiesWithTheMajoritysSign) {
+  compare("ties", "lambda: 1, zero_vote: majority", "density: 0.5",
+          [](const Values& base, const std::vector<Values>& tuned, Values& out) {
+            const std::vector<TiesModel> models(2, {1, 0.5});
+            ties(base, spans(tuned), {}, models, out);
+          });
+}
+
+TEST_F(Groups, Breadcrumbs) {
+  compare("breadcrumbs", "alpha: 0.4", "keep: 0.3, remove: 0.1",
+          [](const Values& base, const std::vector<Values>& tuned, Values& out) {
+            const std::vector<BreadcrumbsModel> models(2, {1, 0.3, 0.1});
+            breadcrumbs(base, spans(tuned), {.alpha = 0.4}, models, out);
+          });
+}
+
+}  // namespace
+}  // namespace solera::merge
