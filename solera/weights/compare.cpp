@@ -118,8 +118,11 @@ ModelDifference compare_models(const Engine& engine, const checkpoint::Checkpoin
       else
         t.kind = same_bytes(engine, left, right) ? Kind::kEqual : Kind::kValues;
       if (has_values(t.a->dtype) && has_values(t.b->dtype)) {
-        const PairSums sums = compare(engine, left, right);
-        if (t.kind != Kind::kEqual) t.sums = sums;
+        PairSums sums = compare(engine, left, right);
+        if (t.kind == Kind::kEqual)
+          sums.dd = sums.max_abs = 0;  // also where NaN equals NaN and infinity infinity, bit for bit
+        else
+          t.sums = sums;
         result.total.add(sums);
       }
     }

@@ -49,7 +49,8 @@ void write_staging(const Checkpoint& in, const ConvertOptions& options, bool sin
 }  // namespace
 
 void convert_checkpoint(const Checkpoint& in, const ConvertOptions& options, Pool& pool, Progress& progress) {
-  const std::string& out = options.out;
+  std::string out = options.out;
+  while (out.size() > 1 && out.back() == '/') out.pop_back();  // work happens beside the output, not inside it
   checkpoint::require_writable(out, options.force, std::vector<std::string>{in.path()});
   if (options.dtype) checkpoint::require_unquantized(in, "change the type of");
   const bool torch = out.ends_with(".pt") || out.ends_with(".pth") || out.ends_with(".bin"),
