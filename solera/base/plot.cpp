@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include "solera/base/error.h"
+#include "solera/base/plot_axis.h"
 #include "solera/base/text.h"
 
 namespace solera {
@@ -16,11 +16,17 @@ namespace {
 // Okabe and Ito 2008: told apart by everyone.
 constexpr std::array<const char*, 7> kColors = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                                 "#56b4e9", "#e69f00", "#333333"};
+constexpr std::string_view kDashPattern = " stroke-dasharray=\"6 4\"";
 constexpr double kLeft = 72, kRight = 24, kTop = 48, kBottom = 64, kLegendRow = 20;
 
 std::string escaped(std::string_view text) {
   std::string result;
+  const bool valid = is_utf8(text);
   for (const char c : text) {
+    if (!valid && static_cast<unsigned char>(c) >= 128) {
+      result += '?';
+      continue;
+    }
     switch (c) {
       case '&':
         result += "&amp;";
@@ -57,60 +63,6 @@ std::string line_at(double x1, double y1, double x2, double y2, std::string_view
   return cat("<line x1=\"", place(x1), "\" y1=\"", place(y1), "\" x2=\"", place(x2), "\" y2=\"", place(y2),
              "\" stroke=\"", color, "\" stroke-width=\"", width, "\"", more, "/>\n");
 }
-
-// One direction of the picture: data to pixels.
-struct Axis {
-  bool log = false;
-  double low = std::numeric_limits<double>::infinity(), high = -std::numeric_limits<double>::infinity();
-  double from = 0, to = 1;  // pixels of low and high
-
-  bool shows(double v) const { return std::isfinite(v) && (!log || v > 0); }
-  void include(double v) {
-    if (!shows(v)) return;
-    low = std::min(low, v);
-    high = std::max(high, v);
-  }
-  // A little room on both sides; something to divide by in any case.
-  void settle(double margin) {
-    if (low > high) {
-      low = log ? 0.1 : 0;
-      high = 1;
-    }
-    if (log) {
-      const double room = std::max(std::log10(high / low) * margin, low == high ? 0.5 : 0.0);
-      low /= std::pow(10, room);
-      high *= std::pow(10, room);
-      return;
-    }
-    const double room = std::max((high - low) * margin, low == high ? std::max(std::abs(low) * 0.05, 0.5) : 0.0);
-    low -= room;
-    high += room;
-  }
-  double at(double v) const {
-    const double share = log ? std::log10(v / low) / std::log10(high / low) : (v - low) / (high - low);
-    return from + share * (to - from);
-  }
-  // About six round numbers: steps of 1, 2 or 5 times a power of ten, decades on a logarithmic axis.
-  std::vector<double> ticks() const {
-    std::vector<double> list;
-    if (log) {
-      for (int e = static_cast<int>(std::ceil(std::log10(low) - 1e-9)); std::pow(10, e) <= high * (1 + 1e-9); ++e)
-        list.push_back(std::pow(10, e));
-      if (list.size() >= 2) return list;
-      list.clear();
-    }
-    const double rough = (high - low) / 6, power = std::pow(10, std::floor(std::log10(rough)));
-    double step = 10 * power;
-    for (const double factor : {1.0, 2.0, 5.0})
-      if (factor * power >= rough) {
-        step = factor * power;
-        break;
-      }
-    for (double k = std::ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; ++k)
-      list.push_back(k == 0 ? 0 : k * step);
-    return list;
-  }
-};
 
 std::string color_of(std::size_t index) { return kColors[index % kColors.size()]; }
 
@@ -197,14 +149,16 @@ void Plot::horizontal(double y, std::string name) {
 
 namespace {
 
+enum class Sample { kLine, kDashes, kDot, kBox };  // what stands before a name in the legend
+
 // Everything that a picture is drawn with, so that each kind of mark is one function.
 struct Canvas {
-  Axis x, y;
+  PlotAxis x, y;
   std::string body;
 
   void errors(const Series& s, std::string_view color) {
     for (std::size_t i = 0; i < s.error.size(); ++i) {
-      if (!x.shows(s.x[i]) || !y.shows(s.y[i] - s.error[i])) continue;
+      if (!x.shows(s.x[i]) || !y.shows(s.y[i] - s.error[i]) || !y.shows(s.y[i] + s.error[i])) continue;
       const double at = x.at(s.x[i]), low = y.at(s.y[i] - s.error[i]), high = y.at(s.y[i] + s.error[i]);
       body += line_at(at, low, at, high, color, 1.5);
       body += line_at(at - 4, low, at + 4, low, color, 1.5) + line_at(at - 4, high, at + 4, high, color, 1.5);
@@ -243,19 +197,29 @@ struct Canvas {
         body += cat("<circle cx=\"", place(x.at(s.x[i])), "\" cy=\"", place(y.at(s.y[i])), "\" r=\"5\" fill=\"", color,
                     "\" fill-opacity=\"0.8\" stroke=\"white\"/>\n");
   }
-  void bars(const Series& s, const std::vector<std::string>& names, std::string_view color) {
-    const double half = 0.38 * std::abs(x.at(1) - x.at(0)), floor = y.at(y.low > 0 ? y.low : std::min(0.0, y.high));
+  // Series of bars stand side by side: `s.x` is already the middle of each bar, `width` in units of x.
+  void bars(const Series& s, double width, std::string_view color) {
+    const double half = 0.5 * std::abs(x.at(width) - x.at(0)), floor = y.at(y.low > 0 ? y.low : std::min(0.0, y.high));
     for (std::size_t i = 0; i < s.y.size(); ++i) {
-      body += text_at(x.at(s.x[i]), y.from + 18, names[i], "middle", 12);
       if (!y.shows(s.y[i])) continue;
       const double top = std::min(floor, y.at(s.y[i])), height = std::abs(floor - y.at(s.y[i]));
       body += cat("<rect x=\"", place(x.at(s.x[i]) - half), "\" y=\"", place(top), "\" width=\"", place(2 * half),
                   "\" height=\"", place(height), "\" fill=\"", color, "\"/>\n");
     }
   }
+  void sample(Sample kind, double left, double middle, std::string_view color) {
+    if (kind == Sample::kDot) {
+      body += cat("<circle cx=\"", place(left + 8), "\" cy=\"", place(middle), "\" r=\"5\" fill=\"", color, "\"/>\n");
+    } else if (kind == Sample::kBox) {
+      body += cat("<rect x=\"", place(left + 2), "\" y=\"", place(middle - 6), "\" width=\"12\" height=\"12\" fill=\"",
+                  color, "\"/>\n");
+    } else {
+      body += line_at(left, middle, left + 16, middle, color, 2, kind == Sample::kDashes ? kDashPattern : "");
+    }
+  }
   void heat(const std::vector<std::string>& columns, const std::vector<std::string>& rows,
             const std::vector<std::vector<double>>& values) {
-    Axis scale;
+    PlotAxis scale;
     for (const auto& row : values)
       for (const double v : row) scale.include(v);
     const double span = scale.high > scale.low ? scale.high - scale.low : 1;
@@ -282,92 +246,122 @@ struct Canvas {
 }  // namespace
 
 std::string Plot::svg() const {
-  std::vector<std::size_t> named;  // marks with a place in the legend
-  bool categories = false;
+  const auto count = [&](Mark::Kind kind) {
+    return std::count_if(marks_.begin(), marks_.end(), [&](const Mark& mark) { return mark.kind == kind; });
+  };
+  const bool heat = count(Mark::Kind::kHeat) > 0;
+  const auto groups = static_cast<double>(count(Mark::Kind::kBars));
+  const double bar_width = 0.76 / std::max(1.0, groups);
+  const std::vector<std::string>* categories = nullptr;
+
+  // Bars of one name share its place: each series is moved to its own part of it.
+  std::vector<Series> series;
+  double bars_before = 0;
+  for (const Mark& mark : marks_) {
+    series.push_back(mark.series);
+    if (mark.kind != Mark::Kind::kBars) continue;
+    for (double& at : series.back().x) at += (bars_before - (groups - 1) / 2) * bar_width;
+    ++bars_before;
+    if (!categories || mark.columns.size() > categories->size()) categories = &mark.columns;
+  }
+
   Canvas canvas;
-  Axis &x = canvas.x, &y = canvas.y;
-  x.log = log_x;
+  PlotAxis &x = canvas.x, &y = canvas.y;
+  x.log = log_x && !categories;
   y.log = log_y;
   for (std::size_t m = 0; m < marks_.size(); ++m) {
-    const Mark& mark = marks_[m];
-    if (!mark.series.name.empty()) named.push_back(m);
-    if (mark.kind == Mark::Kind::kBars || mark.kind == Mark::Kind::kHeat) categories = true;
-    for (std::size_t i = 0; i < mark.series.y.size(); ++i) {
-      const double e = mark.series.error.empty() ? 0 : mark.series.error[i];
-      if (mark.kind != Mark::Kind::kHorizontal) x.include(mark.series.x[i]);
-      y.include(mark.series.y[i] - e);
-      y.include(mark.series.y[i] + e);
+    for (std::size_t i = 0; i < series[m].y.size(); ++i) {
+      const double e = series[m].error.empty() ? 0 : series[m].error[i];
+      if (marks_[m].kind != Mark::Kind::kHorizontal) x.include(series[m].x[i]);
+      y.include(series[m].y[i] - e);
+      y.include(series[m].y[i] + e);
     }
-    if (mark.kind == Mark::Kind::kBars && !log_y) y.include(0);
+    if (marks_[m].kind == Mark::Kind::kBars && !log_y) y.include(0);
   }
-  if (categories && x.low <= x.high) {
-    x.low -= 0.6;
-    x.high += 0.6;
+  if (categories) {
+    x.include(-0.5);
+    x.include(static_cast<double>(categories->size()) - 0.5);
   } else {
     x.settle(0.04);
   }
   y.settle(0.06);
-  const double legend = named.size() > 1 ? kLegendRow : 0;
+
+  // The legend in rows below the title.
+  struct Entry {
+    std::size_t mark;
+    double left, row;
+  };
+  std::vector<Entry> legend;
+  double left = kLeft, row = 0;
+  for (std::size_t m = 0; m < marks_.size(); ++m) {
+    if (series[m].name.empty()) continue;
+    const double wide = 46 + 6.5 * static_cast<double>(series[m].name.size());
+    if (left > kLeft && left + wide > width - kRight) {
+      left = kLeft;
+      ++row;
+    }
+    legend.push_back({m, left, row});
+    left += wide;
+  }
   x.from = kLeft;
   x.to = width - kRight;
   y.from = height - kBottom;
-  y.to = kTop + legend;
+  y.to = kTop + (legend.empty() ? 0 : (row + 1) * kLegendRow);
 
-  const bool heat =
-      std::any_of(marks_.begin(), marks_.end(), [](const Mark& m) { return m.kind == Mark::Kind::kHeat; });
   std::string grid;
   if (!heat) {
-    for (const double t : y.ticks()) {
-      grid += line_at(x.from, y.at(t), x.to, y.at(t), "#e4e4e4", 1);
-      grid += text_at(x.from - 8, y.at(t) + 4, number_text(t, 6), "end", 12);
-    }
+    for (const auto& [at, text] : y.ticks())
+      grid +=
+          line_at(x.from, y.at(at), x.to, y.at(at), "#e4e4e4", 1) + text_at(x.from - 8, y.at(at) + 4, text, "end", 12);
     if (!categories)
-      for (const double t : x.ticks()) {
-        grid += line_at(x.at(t), y.from, x.at(t), y.to, "#f0f0f0", 1);
-        grid += text_at(x.at(t), y.from + 18, number_text(t, 6), "middle", 12);
-      }
+      for (const auto& [at, text] : x.ticks())
+        grid += line_at(x.at(at), y.from, x.at(at), y.to, "#f0f0f0", 1) +
+                text_at(x.at(at), y.from + 18, text, "middle", 12);
+    for (std::size_t i = 0; categories && i < categories->size(); ++i)
+      grid += text_at(x.at(static_cast<double>(i)), y.from + 18, (*categories)[i], "middle", 12);
+    grid += line_at(x.from, y.from, x.to, y.from, "#888", 1) + line_at(x.from, y.from, x.from, y.to, "#888", 1);
   }
-  double at = x.from;
+  std::vector<Sample> samples;
   for (std::size_t m = 0; m < marks_.size(); ++m) {
     const Mark& mark = marks_[m];
     const std::string color = color_of(m);
+    Sample sample = Sample::kLine;
     switch (mark.kind) {
       case Mark::Kind::kLine:
-        canvas.line(mark.series, color);
+        canvas.line(series[m], color);
         break;
       case Mark::Kind::kScatter:
-        canvas.scatter(mark.series, color);
+        canvas.scatter(series[m], color);
+        sample = Sample::kDot;
         break;
       case Mark::Kind::kBars:
-        canvas.bars(mark.series, mark.columns, color);
+        canvas.bars(series[m], bar_width, color);
+        sample = Sample::kBox;
         break;
       case Mark::Kind::kHeat:
         canvas.heat(mark.columns, mark.rows, mark.values);
         break;
       case Mark::Kind::kHorizontal:
-        if (y.shows(mark.series.y[0]))
-          canvas.body += line_at(x.from, y.at(mark.series.y[0]), x.to, y.at(mark.series.y[0]), color, 1.5,
-                                 " stroke-dasharray=\"6 4\"");
+        if (y.shows(series[m].y[0]))
+          canvas.body += line_at(x.from, y.at(series[m].y[0]), x.to, y.at(series[m].y[0]), color, 1.5, kDashPattern);
+        sample = Sample::kDashes;
         break;
     }
-    if (mark.kind != Mark::Kind::kHorizontal) {
-      canvas.errors(mark.series, color);
-      canvas.labels(mark.series);
-    }
-    if (named.size() > 1 && !mark.series.name.empty()) {
-      canvas.body += cat("<rect x=\"", place(at), "\" y=\"", place(kTop - 8), "\" width=\"12\" height=\"12\" fill=\"",
-                         color, "\"/>\n");
-      canvas.body += text_at(at + 18, kTop + 2, mark.series.name, "start", 12);
-      at += 36 + 7.0 * static_cast<double>(mark.series.name.size());
-    }
+    samples.push_back(sample);
+    if (mark.kind == Mark::Kind::kHorizontal) continue;
+    canvas.errors(series[m], mark.kind == Mark::Kind::kBars ? "#222" : color);
+    canvas.labels(series[m]);
+  }
+  for (const Entry& entry : legend) {
+    const double middle = kTop - 2 + entry.row * kLegendRow;
+    canvas.sample(samples[entry.mark], entry.left, middle, color_of(entry.mark));
+    canvas.body += text_at(entry.left + 22, middle + 4, series[entry.mark].name, "start", 12);
   }
   std::string svg =
       cat("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"", width, "\" height=\"", height, "\" viewBox=\"0 0 ",
           width, " ", height, "\" font-family=\"Helvetica, Arial, sans-serif\" fill=\"#222\">\n");
   svg += cat("<rect width=\"", width, "\" height=\"", height, "\" fill=\"white\"/>\n");
-  svg += text_at(x.from, 26, title, "start", 17, " font-weight=\"bold\"") + grid;
-  if (!heat) svg += line_at(x.from, y.from, x.to, y.from, "#888", 1) + line_at(x.from, y.from, x.from, y.to, "#888", 1);
-  svg += canvas.body;
+  svg += text_at(x.from, 26, title, "start", 17, " font-weight=\"bold\"") + grid + canvas.body;
   svg += text_at((x.from + x.to) / 2, height - 16, x_label, "middle", 13);
   const double middle = (y.from + y.to) / 2;
   svg += text_at(18, middle, y_label, "middle", 13, cat(" transform=\"rotate(-90 18 ", place(middle), ")\""));

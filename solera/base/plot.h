@@ -1,6 +1,7 @@
 // Pictures as SVG: lines, scatter, bars, histogram and heat map on one set of axes. The only drawing code of the house.
 //
-//   Plot plot{.title = "Soups", .x_label = "held-out accuracy", .y_label = "test accuracy"};
+//   Plot plot;
+//   plot.title = "Soups";
 //   plot.scatter({"ingredients", xs, ys});
 //   write_atomically("soups.svg", plot.svg());
 #pragma once
@@ -12,9 +13,9 @@
 namespace solera {
 
 struct Series {
-  std::string name;         // in the legend; none if empty
-  std::vector<double> x, y;  // equal lengths; entries that are not finite are left out and break a line
-  std::vector<double> error;       // optional: half-lengths of error bars in y
+  std::string name;                 // in the legend; none if empty
+  std::vector<double> x, y;         // equal lengths; entries that are not finite are left out and break a line
+  std::vector<double> error;        // optional: half-lengths of error bars in y
   std::vector<std::string> labels;  // optional: a text beside each point
 };
 
@@ -26,9 +27,10 @@ class Plot {
 
   void line(Series series);
   void scatter(Series series);
-  void bars(std::vector<std::string> names, Series series);  // y (and error) per name
+  void bars(std::vector<std::string> names, Series series);  // y (and error) per name; several stand side by side
   void histogram(std::string name, const std::vector<double>& values, int bins = 0);  // 0: Freedman-Diaconis
-  void heat_map(std::vector<std::string> columns, std::vector<std::string> rows, std::vector<std::vector<double>> values);
+  void heat_map(std::vector<std::string> columns, std::vector<std::string> rows,
+                std::vector<std::vector<double>> values);
   void horizontal(double y, std::string name);  // a dashed line across
 
   std::string svg() const;  // well-formed XML in UTF-8; deterministic; throws Error (usage) on unequal lengths
