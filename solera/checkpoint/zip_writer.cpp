@@ -128,7 +128,9 @@ void ZipWriter::write_tensor(const Checkpoint& model, const Tensor& tensor) {
   const std::uint64_t bytes = tensor.bytes();
   for (std::uint64_t first = 0; first < bytes; first += kPiece) {
     throw_if_stopped();
-    write(model.read(tensor, first, std::min(kPiece, bytes - first), scratch));
+    const std::uint64_t count = std::min(kPiece, bytes - first);
+    write(model.read(tensor, first, count, scratch));
+    tensor.source->release(tensor.offset + first, count);
   }
 }
 
