@@ -25,6 +25,9 @@ endif()
 if(SOLERA_SANITIZE)
   add_compile_options(-fsanitize=${SOLERA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SOLERA_SANITIZE})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    add_compile_options(-Wno-maybe-uninitialized)  # GCC 12 warns within std::regex when it is instrumented
+  endif()
 endif()
 
 # solera_room(NAME LIBRARIES...): every .cpp of the current folder as the static library solera_NAME,
