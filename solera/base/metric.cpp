@@ -66,6 +66,7 @@ double named_number(const Node& object, const std::string& metric, const std::st
 
 std::optional<Node> result_in_output(std::string_view output) {
   const std::string_view text = trim(output);
+  if (text.empty()) return std::nullopt;
   const std::size_t last = text.rfind('\n');
   if (const auto node = as_object(last == std::string_view::npos ? text : text.substr(last + 1))) return node;
   if (const auto node = as_object(text)) return node;

@@ -1,5 +1,7 @@
+#include <cstddef>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "solera/base/error.h"
@@ -10,34 +12,66 @@ namespace solera {
 
 namespace {
 
-// A value for a place in a shell line. Inside single quotes it closes them, stands in its own and opens them again;
-// inside double quotes likewise.
-std::string for_shell(const std::string& value, char quoted_by) {
-  const std::string word = shell_quote(value);
-  return quoted_by ? quoted_by + word + quoted_by : word;
-}
+// Where in a shell line we are: plain words, 'single' or "double" quotes, a comment, `backquotes`; $( ) and ( ) open
+// plain words anew, also inside double quotes.
+class ShellPlace {
+ public:
+  void pass(char c) {
+    const char before = std::exchange(before_, c);
+    if (escaped_) {
+      escaped_ = false;
+    } else if (here() == '#') {
+      if (c == '\n') inside_.pop_back();
+    } else if (here() == '\'') {
+      if (c == '\'') inside_.pop_back();
+    } else if (c == '\\') {
+      escaped_ = true;
+    } else if (c == '"' || c == '`') {
+      if (here() == c) {
+        inside_.pop_back();
+      } else {
+        inside_.push_back(c);
+      }
+    } else if (c == '(' && (before == '$' || here() != '"')) {
+      inside_.push_back('(');
+    } else if (c == ')' && here() == '(' && inside_.size() > 1) {
+      inside_.pop_back();
+    } else if (here() != '"' && c == '\'') {
+      inside_.push_back('\'');
+    } else if (here() != '"' && c == '#' && (before == 0 || before == ' ' || before == '\t' || before == '\n')) {
+      inside_.push_back('#');
+    }
+  }
+
+  // Inside quotes a value closes them, stands in its own and opens them again.
+  std::string quoted(const std::string& name, const std::string& value, std::string_view line) const {
+    if (inside_.find('`') != std::string::npos)
+      throw usage_error(cat("placeholder {", name, "} stands inside backquotes"), std::string(line), "use $( )");
+    const std::string word = shell_quote(value);
+    return here() == '\'' || here() == '"' ? here() + word + here() : word;
+  }
+
+ private:
+  char here() const { return inside_.back(); }
+
+  std::string inside_ = "(";  // innermost last
+  char before_ = 0;
+  bool escaped_ = false;
+};
 
 }  // namespace
 
 std::string fill_placeholders(std::string_view text, const std::map<std::string, std::string>& values, bool quote) {
   std::string filled;
-  char quoted_by = 0;  // the quote of the shell that this place is in
+  ShellPlace place;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if ((c == '{' || c == '}') && i + 1 < text.size() && text[i + 1] == c) {
-      filled += c;
-      ++i;
-      continue;
-    }
-    if (quote && c == '\\' && quoted_by != '\'' && i + 1 < text.size()) {
-      filled += c;
-      filled += text[++i];
-      continue;
-    }
-    if (quote && (c == '\'' || c == '"') && (quoted_by == 0 || quoted_by == c)) quoted_by = quoted_by ? 0 : c;
-    const std::size_t end = c == '{' ? text.find('}', i) : std::string_view::npos;
+    const bool doubled = (c == '{' || c == '}') && i + 1 < text.size() && text[i + 1] == c;
+    const std::size_t end = c == '{' && !doubled ? text.find('}', i) : std::string_view::npos;
     if (end == std::string_view::npos) {
       filled += c;
+      place.pass(c);
+      if (doubled) ++i;
       continue;
     }
     const std::string name(text.substr(i + 1, end - i - 1));
@@ -49,7 +83,7 @@ std::string fill_placeholders(std::string_view text, const std::map<std::string,
           cat("unknown placeholder {", name, "}"), std::string(text),
           known.empty() ? "write {{ for a brace" : cat("known: ", join(known, ", "), "; write {{ for a brace"));
     }
-    filled += quote ? for_shell(value->second, quoted_by) : value->second;
+    filled += quote ? place.quoted(name, value->second, text) : value->second;
     i = end;
   }
   return filled;

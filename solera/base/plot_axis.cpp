@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kMostTicks = 20;  // also where steps are lost in the digits of huge numbers
 constexpr double kTinyShare = 1e-9;
+constexpr double kLargest = 1e150;  // beyond, differences and ratios could overflow
 
 // All ticks of an axis with the same number of decimals, unless they are very large or very fine.
 std::string tick_text(double value, double step) {
@@ -22,7 +23,9 @@ std::string tick_text(double value, double step) {
 
 }  // namespace
 
-bool PlotAxis::shows(double value) const { return std::isfinite(value) && (!log || value > 0); }
+bool PlotAxis::shows(double value) const {
+  return std::abs(value) < kLargest && (!log || value > 1 / kLargest);  // so not a NaN either
+}
 
 void PlotAxis::include(double value) {
   if (!shows(value)) return;
@@ -37,8 +40,8 @@ void PlotAxis::settle(double margin) {
   }
   if (log) {
     const double room = std::max(std::log10(high / low) * margin, low == high ? 0.5 : 0.0);
-    low = std::max(low / std::pow(10, room), std::numeric_limits<double>::min());
-    high = std::min(high * std::pow(10, room), std::numeric_limits<double>::max());
+    low /= std::pow(10, room);
+    high *= std::pow(10, room);
     return;
   }
   const double room = std::max((high - low) * margin, low == high ? std::max(std::abs(low) * 0.05, 0.5) : 0.0);
@@ -57,7 +60,8 @@ std::vector<std::pair<double, std::string>> PlotAxis::ticks() const {
     constexpr double kFewDecades = 2000;
     const std::vector<double> factors =
         high / low < kFewDecades ? std::vector<double>{1, 2, 5} : std::vector<double>{1};
-    for (int e = static_cast<int>(std::floor(std::log10(low))); std::pow(10, e) <= high; ++e)
+    const int stride = std::max(1, static_cast<int>(std::log10(high / low) / 8));
+    for (int e = static_cast<int>(std::floor(std::log10(low))); std::pow(10, e) <= high; e += stride)
       for (const double factor : factors)
         if (const double v = factor * std::pow(10, e); v >= low * (1 - kTinyShare) && v <= high * (1 + kTinyShare))
           list.emplace_back(v, number_text(v, 6));

@@ -67,7 +67,9 @@ TEST(Pool, NestedLoopsKeepTheirNumberAndNeverReenterABody) {
       const auto thread = std::this_thread::get_id();
       pool.for_each(i % 4, [&](std::int64_t, int b) {
         middle.enter(b);
-        if (std::this_thread::get_id() == thread) EXPECT_EQ(a, b);
+        if (std::this_thread::get_id() == thread) {
+          EXPECT_EQ(a, b);
+        }
         pool.for_each(5, [&](std::int64_t k, int c) {
           inner.enter(c);
           sum += static_cast<int>(k);
