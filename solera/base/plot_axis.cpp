@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kMostTicks = 20;  // also where steps are lost in the digits of huge numbers
 constexpr double kTinyShare = 1e-9;
-constexpr double kLargest = 1e150;  // beyond, differences and ratios could overflow
+constexpr double kLargest = 1e100;  // beyond, differences and ratios could overflow
 
 // All ticks of an axis with the same number of decimals, unless they are very large or very fine.
 std::string tick_text(double value, double step) {
