@@ -30,7 +30,7 @@ std::string base_text(merge::BasePolicy policy) {
 }
 
 std::string models_text(const Method& method) {
-  const std::string least = std::to_string(method.min_models);
+  std::string least = std::to_string(method.min_models);
   if (method.max_models == method.min_models) return least;
   return method.max_models >= 1 << 20 ? least + " or more" : least + " to " + std::to_string(method.max_models);
 }
