@@ -90,7 +90,9 @@ TEST_F(Killed, AtTwentyInstantsAndContinued) {
     std::this_thread::sleep_for(std::chrono::duration<double>(whole * instants.uniform(i)));
     ::kill(child, SIGKILL);
     killed += WIFSIGNALED(finish(child));
-    if (!exists(out)) ASSERT_EQ(finish(start("out.safetensors", threads[(i + 1) % 3], memory[(i + 1) % 3])), 0);
+    if (!exists(out)) {
+      ASSERT_EQ(finish(start("out.safetensors", threads[(i + 1) % 3], memory[(i + 1) % 3])), 0);
+    }
     ASSERT_TRUE(test::slurp(out) == expected) << "instant " << i;
     ASSERT_FALSE(exists(out + ".partial"));
   }
