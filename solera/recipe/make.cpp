@@ -141,9 +141,10 @@ Made Maker::make(std::size_t i, const Keys& keys) const {
   Outcome outcome;
   try {
     outcome = run(command);
-  } catch (const Error&) {
+  } catch (const Error& error) {
     remove_all(making);
-    throw;
+    if (error.kind() == ErrorKind::kInterrupted) throw;
+    throw Error(error.kind(), cat("step ", label, ": ", error.problem()), error.where(), error.hint());
   }
   write_atomically(join_path(making, "stdout.log"), outcome.output);
   write_atomically(join_path(making, "stderr.log"), outcome.errors);
