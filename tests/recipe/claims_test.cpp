@@ -80,7 +80,7 @@ TEST_F(Claims, SayWhatIsNotThere) {
   expect("base.acc.x", "base.acc has no x, it is 0.5", "");
   expect("base.acc.*", "base.acc has no *, it is 0.5", "");
   expect("base.name", "base.name is \"x\", not a number", "");
-  expect("base", "base is {\"acc\":0.5,\"ok\":true,\"scores\":[1,2,3],\"name\":\"x\",\"resul..., not a number", "");
+  expect("base", "base is {\"acc\":0.5,\"ok\":true,\"scores\":[1,2,3],\"name\":\"x\",\"results..., not a number", "");
   expect("sweep.4.acc", "no run of step sweep has these values", "");
   expect("sweep.1.ac", "sweep[seed=1] has no ac", "did you mean acc?");
   expect("silent.acc", "silent has no result",
@@ -124,7 +124,7 @@ TEST_F(Claims, MayBeNone) {
   const Recipe bare = parse_recipe(parse_yaml("name: bare\nsteps: {a: {run: x}}\n"), "", false);
   RunReport run{.instances = expand(bare), .results = {{.done = true, .seconds = 1}}};
   EXPECT_TRUE(all_hold({}));
-  EXPECT_EQ(report_markdown(bare, run, {}), "# bare\n\n1 run of steps, 1 s in all, cached ones counted.\n");
+  EXPECT_EQ(report_markdown(bare, run, {}), "# bare\n\n1 run of steps, 1.0 s in all, cached ones counted.\n");
 }
 
 }  // namespace
