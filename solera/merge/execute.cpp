@@ -12,6 +12,7 @@
 #include "solera/base/text.h"
 #include "solera/base/threads.h"
 #include "solera/merge/journal.h"
+#include "solera/merge/staging.h"
 #include "solera/weights/output.h"
 
 namespace solera::merge {
@@ -140,8 +141,11 @@ class Run {
         write_atomically(join_path(staging_, "model.safetensors.index.json"), plan_.layout.index);
       const checkpoint::Checkpoint& donor = *plan_.models[static_cast<std::size_t>(plan_.donor)];
       if (donor.is_folder()) checkpoint::carry_side_files(donor, staging_, output_config(plan_));
+      journal_.remove();
+      return;
     }
-    journal_.remove();
+    record();
+    journal_.finish(file_number(join_path(staging_, plan_.layout.files.front().name)));
   }
 
   Plan& plan_;
@@ -159,18 +163,6 @@ class Run {
   std::uint64_t pending_bytes_ = 0;
 };
 
-std::string staging_of(std::string out) {
-  while (out.size() > 1 && out.back() == '/') out.pop_back();
-  return out + ".partial";
-}
-
-// A staging folder without a whole first line was left by a kill before any work: nothing in it is of use.
-void clear_unstarted(const std::string& staging) {
-  if (!exists(staging)) return;
-  const std::string journal = Journal::path(staging);
-  if (!exists(journal) || read_file(journal).find('\n') == std::string::npos) remove_all(staging);
-}
-
 }  // namespace
 
 std::uint64_t least_memory(const Plan& plan, int threads, std::int64_t block) {
@@ -185,15 +177,18 @@ ExecuteReport execute(Plan& plan, const ExecuteOptions& options, Progress& progr
   const int threads = options.threads > 0 ? options.threads : hardware_threads();
   std::vector<std::string> inputs;
   for (const auto& model : plan.models) inputs.push_back(model->path());
-  checkpoint::require_writable(options.out, options.force, inputs);
   const std::uint64_t least = least_memory(plan, threads, options.block);
   if (least > options.memory)
     throw usage_error(cat("needs ", binary_text(least), " of memory, --memory gives ", binary_text(options.memory)), "",
                       "raise --memory or lower --threads");
 
   const std::string staging = staging_of(options.out);
-  if (options.restart) remove_all(staging);
-  clear_unstarted(staging);
+  const Leftover leftover = settle_staging(staging, options.out, plan.layout);
+  if (options.restart)
+    remove_all(staging);
+  else if (leftover == Leftover::kPublished)
+    return {.bytes_written = plan.layout.total_bytes(), .tensors = plan.tensors.size(), .resumed = plan.tensors.size()};
+  checkpoint::require_writable(options.out, options.force, inputs);
   make_folders(staging);
   std::unique_ptr<Run> run;
   const bool resumed = exists(Journal::path(staging));

@@ -89,7 +89,7 @@ Journal::Journal(const std::string& folder, const JournalHeader& header, std::si
       const Node node = parse_json(line, path_);
       if (first)
         require_same(node, header, folder);
-      else
+      else if (!node.find("finished"))
         for (const Node& number : node.at("done").items()) {
           const std::uint64_t tensor = number.as_uint();
           if (tensor >= tensors) throw input_error("names a tensor that the plan lacks", path_, "use --restart");
@@ -110,6 +110,12 @@ void Journal::append(std::span<const std::size_t> tensors) {
   for (const std::size_t tensor : tensors) list.push(Node::integer(static_cast<std::int64_t>(tensor)));
   Node node;
   node.set("done", std::move(list));
+  write_line(file_, to_json(node) + "\n", path_);
+}
+
+void Journal::finish(std::uint64_t file_number) {
+  Node node;
+  node.set("finished", Node::integer(static_cast<std::int64_t>(file_number)));
   write_line(file_, to_json(node) + "\n", path_);
 }
 

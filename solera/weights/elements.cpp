@@ -150,7 +150,7 @@ bool load_f32(const std::byte* source, std::size_t n, float* HWY_RESTRICT target
     hn::StoreU(bits, du, out + i);
   }
   bool finite = hn::AllTrue(du, hn::Eq(bad, hn::Zero(du)));
-  std::memcpy(target + i, source + 4 * i, 4 * (n - i));
+  if (i < n) std::memcpy(target + i, source + 4 * i, 4 * (n - i));
   for (; i < n; ++i) finite = finite && std::isfinite(target[i]);
   return finite;
 }

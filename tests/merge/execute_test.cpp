@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "solera/merge/journal.h"
+#include "solera/merge/staging.h"
 #include "tests/support/support.h"
 
 namespace solera::merge {
@@ -127,6 +128,45 @@ TEST_F(Execute, AFolderWithoutAJournalIsStartedAfresh) {
   write_atomically(join_path(out_ + ".partial", "model.safetensors"), "half a header");
   Plan p = plan();
   EXPECT_EQ(execute(p, {.out = out_}, no_progress()).resumed, 0u);
+}
+
+TEST_F(Execute, AFolderOfSomebodysOwnIsLeftAlone) {
+  make_folders(out_ + ".partial");
+  write_atomically(join_path(out_ + ".partial", "thesis.txt"), "years");
+  for (const bool restart : {false, true}) {
+    Plan p = plan();
+    EXPECT_EQ(message_of([&] { execute(p, {.out = out_, .restart = restart}, no_progress()); }),
+              cat(out_, ".partial is in the way, and not an unfinished output; move it, or choose another -o"));
+  }
+  EXPECT_EQ(test::slurp(join_path(out_ + ".partial", "thesis.txt")), "years");
+}
+
+// A kill after the output got its name leaves the folder with a journal that says so.
+TEST_F(Execute, AnOutputThatHasItsNameIsOnlyTidiedUp) {
+  Plan p = plan();
+  execute(p, {.out = out_}, no_progress());
+  const std::string staging = out_ + ".partial", whole = test::slurp(out_);
+  make_folders(staging);
+  Journal({staging}, {"any", {}}, 2).finish(file_number(out_));
+  Plan again = plan();
+  EXPECT_EQ(execute(again, {.out = out_}, no_progress()).resumed, 2u);
+  EXPECT_EQ(test::slurp(out_), whole);
+  EXPECT_FALSE(exists(staging));
+}
+
+// With --force the names are exchanged: what then lies in the folder is the old output, never to be continued.
+TEST_F(Execute, AnOldOutputInTheFolderIsNotTakenForTheNewOne) {
+  const std::string staging = out_ + ".partial";
+  Plan p = plan();
+  execute(p, {.out = out_}, no_progress());
+  const std::string whole = test::slurp(out_);
+  make_folders(staging);
+  copy_file(out_, join_path(staging, "model.safetensors"));
+  Journal({staging}, {"any", {}}, 2).finish(file_number(out_));
+  Plan again = plan();
+  EXPECT_EQ(execute(again, {.out = out_, .force = true}, no_progress()).resumed, 2u);
+  EXPECT_EQ(test::slurp(out_), whole);
+  EXPECT_FALSE(exists(staging));
 }
 
 TEST_F(Execute, TwoProcessesDoNotWriteOneOutput) {
