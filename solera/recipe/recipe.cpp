@@ -99,7 +99,8 @@ std::vector<std::string> values_of(const std::string& variable, const Node& node
   std::set<std::string> seen;
   for (const std::string& text : texts(&node))
     for (const std::string& value : range(filled(text, parameters, node.where()), node.where())) {
-      if (!seen.insert(value).second) throw input_error(cat(variable, " has the value ", value, " twice"), node.where());
+      if (!seen.insert(value).second)
+        throw input_error(cat(variable, " has the value ", value, " twice"), node.where());
       list.push_back(value);
     }
   if (list.empty()) throw input_error(cat("no values for ", variable), node.where());
