@@ -30,8 +30,8 @@ std::vector<Band<T>> select_bands(const weights::Engine& engine, std::span<const
 template <class T>
 void keep_ranks(const RankBand& ranks, std::span<T> changes) {
   const std::span<const T> values = changes;
-  const Band<T> band{weights::select_cut(values, ranks.first), weights::select_cut(values, ranks.last)};
-  band.keep(0, 0, static_cast<std::int64_t>(changes.size()), changes.data());
+  weights::keep_between(weights::select_cut(values, ranks.first), weights::select_cut(values, ranks.last), 0, 0,
+                        static_cast<std::int64_t>(changes.size()), changes.data());
 }
 
 ModelBands survey_bands(std::span<const TensorPass> passes,

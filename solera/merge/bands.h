@@ -26,9 +26,9 @@ RankBand top_band(double density, std::int64_t n);
 template <class T>
 struct Band {
   weights::Cut<T> upper, lower;
-  // Zeroes, in place, the changes at [first, first + n) of a segment that are outside the band.
-  void keep(std::size_t segment, std::int64_t first, std::int64_t n, T* changes) const {
-    weights::keep_between(upper, lower, segment, first, n, changes);
+  // out = (x - base) at elements [first, first + n) of a segment where it is in the band, else 0.
+  void keep(std::size_t segment, std::int64_t first, std::int64_t n, const T* x, const T* base, T* out) const {
+    weights::keep_changes(upper, lower, segment, first, n, x, base, out);
   }
 };
 

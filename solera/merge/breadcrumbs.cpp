@@ -23,14 +23,13 @@ double factor(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel>
   return params.normalize ? params.alpha / weight_sum(models) : params.alpha;
 }
 
-// Sums the masked changes of one tile into `out` and adds the base; `mask(t)` zeroes what model t loses. rows[t] is
-// overwritten.
+// Sums the masked changes of one tile into `out` and adds the base; `mask(t)` turns rows[t] into what is kept of model
+// t's changes.
 template <class T, class Mask>
 void add_masked(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models, const T* base,
                 std::span<T* const> rows, std::int64_t n, Mask mask, T* out) {
   std::fill_n(out, n, T(0));
   for (std::size_t t = 0; t < models.size(); ++t) {
-    weights::difference(rows[t], base, n, rows[t]);
     mask(t);
     weights::add_scaled(static_cast<T>(models[t].weight), rows[t], n, out);
   }
@@ -44,7 +43,7 @@ void map_bands(const TensorPass& pass, std::size_t segment, std::span<const Band
     const auto rows = tile.inputs.subspan(1);
     add_masked<T>(
         params, models, tile[0], rows, tile.count,
-        [&](std::size_t t) { bands[t].keep(segment, tile.first, tile.count, rows[t]); }, out);
+        [&](std::size_t t) { bands[t].keep(segment, tile.first, tile.count, rows[t], tile[0], rows[t]); }, out);
   });
 }
 
@@ -62,6 +61,7 @@ template <class T>
 void one_group(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models, const T* base,
                std::span<T* const> rows, std::int64_t n, T* out) {
   const auto mask = [&](std::size_t t) {
+    weights::difference(rows[t], base, n, rows[t]);
     keep_ranks(breadcrumbs_band(params, models[t], n), std::span<T>(rows[t], static_cast<std::size_t>(n)));
   };
   add_masked<T>(params, models, base, rows, n, mask, out);

@@ -39,8 +39,7 @@ struct Balance {
 template <class T>
 void trim(const weights::Tile<T>& tile, std::size_t segment, std::span<const Band<T>> bands) {
   for (std::size_t t = 0; t < bands.size(); ++t) {
-    weights::difference(tile[t + 1], tile[0], tile.count, tile[t + 1]);
-    bands[t].keep(segment, tile.first, tile.count, tile[t + 1]);
+    bands[t].keep(segment, tile.first, tile.count, tile[t + 1], tile[0], tile[t + 1]);
   }
 }
 

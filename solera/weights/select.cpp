@@ -417,27 +417,48 @@ std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> s
   return cuts;
 }
 
-template <class T>
-void keep_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
-                  T* values) {
-  // Up to two places split the tile: where the ties of either cut end.
+namespace {
+
+// Calls piece(low, high, at, count) for up to three stretches of [0, n), between the places where the ties of either
+// cut end: there, the band is low < magnitude <= high.
+template <class T, class Piece>
+void for_pieces(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
+                Piece piece) {
   const std::int64_t upper_end = std::clamp<std::int64_t>(upper.ties_end(segment) - first, 0, n);
   const std::int64_t lower_end = std::clamp<std::int64_t>(lower.ties_end(segment) - first, 0, n);
   std::int64_t at = 0;
   for (const std::int64_t end : {std::min(upper_end, lower_end), std::max(upper_end, lower_end), n}) {
     if (end <= at) continue;
-    const T high = at < upper_end ? below(upper.value) : upper.value;
-    const T low = at < lower_end ? below(lower.value) : lower.value;
-    keep_band(low, high, end - at, values + at);
+    piece(at < lower_end ? below(lower.value) : lower.value, at < upper_end ? below(upper.value) : upper.value, at,
+          end - at);
     at = end;
   }
 }
 
-#define SOLERA_INSTANTIATE(T)                                                                \
-  template Cut<T> select_cut<T>(std::span<const T>, std::int64_t);                           \
-  template std::vector<Cut<T>> select_cuts<T>(const Engine&, std::span<const Segment>, bool, \
-                                              std::span<const RankRequest>);                 \
-  template void keep_between<T>(const Cut<T>&, const Cut<T>&, std::size_t, std::int64_t, std::int64_t, T*)
+}  // namespace
+
+template <class T>
+void keep_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
+                  T* values) {
+  for_pieces(upper, lower, segment, first, n,
+             [&](T low, T high, std::int64_t at, std::int64_t count) { keep_band(low, high, count, values + at); });
+}
+
+template <class T>
+void keep_changes(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
+                  const T* x, const T* base, T* out) {
+  for_pieces(upper, lower, segment, first, n, [&](T low, T high, std::int64_t at, std::int64_t count) {
+    kept_difference(low, high, x + at, base + at, count, out + at);
+  });
+}
+
+#define SOLERA_INSTANTIATE(T)                                                                                    \
+  template Cut<T> select_cut<T>(std::span<const T>, std::int64_t);                                               \
+  template std::vector<Cut<T>> select_cuts<T>(const Engine&, std::span<const Segment>, bool,                     \
+                                              std::span<const RankRequest>);                                     \
+  template void keep_between<T>(const Cut<T>&, const Cut<T>&, std::size_t, std::int64_t, std::int64_t, T*);      \
+  template void keep_changes<T>(const Cut<T>&, const Cut<T>&, std::size_t, std::int64_t, std::int64_t, const T*, \
+                                const T*, T*)
 SOLERA_INSTANTIATE(float);
 SOLERA_INSTANTIATE(double);
 #undef SOLERA_INSTANTIATE

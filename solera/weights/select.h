@@ -59,6 +59,11 @@ template <class T>
 void keep_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
                   T* values);
 
+// The same of changes: out = (x - base) where it is in the band, else 0, in one sweep.
+template <class T>
+void keep_changes(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
+                  const T* x, const T* base, T* out);
+
 namespace detail {
 // Tests: brackets that end where they begin, and the size below which memory is used.
 struct SelectTuning {

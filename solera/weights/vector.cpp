@@ -125,6 +125,24 @@ void keep_band_t(T low, T high, std::int64_t n, T* v) {
 }
 
 template <class T>
+void kept_difference_t(T low, T high, const T* x, const T* base, std::int64_t n, T* out) {
+  const hn::ScalableTag<T> d;
+  const auto lo = hn::Set(d, low), hi = hn::Set(d, high);
+  sweep(
+      d, n,
+      [&](std::int64_t i) {
+        const auto change = hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, base + i));
+        const auto magnitude = hn::Abs(change);
+        const auto kept = hn::And(hn::Gt(magnitude, lo), hn::Le(magnitude, hi));
+        hn::StoreU(hn::IfThenElseZero(kept, change), d, out + i);
+      },
+      [&](std::int64_t i) {
+        const T change = x[i] - base[i], magnitude = std::abs(change);
+        out[i] = magnitude > low && magnitude <= high ? change : T(0);
+      });
+}
+
+template <class T>
 BandCount count_band_t(const T* v, T low, T high, std::int64_t n, T* between) {
   const hn::ScalableTag<T> d;
   const auto lo = hn::Set(d, low), hi = hn::Set(d, high);
@@ -250,6 +268,9 @@ SOLERA_BOTH(scaled_sum, void, (float a, const float* x, float b, const float* y,
             (double a, const double* x, double b, const double* y, std::int64_t n, double* out), (a, x, b, y, n, out))
 SOLERA_BOTH(keep_band, void, (float low, float high, std::int64_t n, float* v),
             (double low, double high, std::int64_t n, double* v), (low, high, n, v))
+SOLERA_BOTH(kept_difference, void, (float low, float high, const float* x, const float* b, std::int64_t n, float* out),
+            (double low, double high, const double* x, const double* b, std::int64_t n, double* out),
+            (low, high, x, b, n, out))
 SOLERA_BOTH(count_band, BandCount, (const float* v, float low, float high, std::int64_t n, float* between),
             (const double* v, double low, double high, std::int64_t n, double* between), (v, low, high, n, between))
 SOLERA_BOTH(elect, void,
@@ -278,6 +299,7 @@ SOLERA_EXPORT(add_scaled);
 SOLERA_EXPORT(add_scaled_difference);
 SOLERA_EXPORT(scaled_sum);
 SOLERA_EXPORT(keep_band);
+SOLERA_EXPORT(kept_difference);
 SOLERA_EXPORT(count_band);
 SOLERA_EXPORT(elect);
 SOLERA_EXPORT(add_product);
@@ -325,6 +347,10 @@ void keep_band(T low, T high, std::int64_t n, T* d) {
   SOLERA_DISPATCH(keep_band, low, high, n, d);
 }
 template <class T>
+void kept_difference(T low, T high, const T* x, const T* base, std::int64_t n, T* out) {
+  SOLERA_DISPATCH(kept_difference, low, high, x, base, n, out);
+}
+template <class T>
 BandCount count_band(const T* d, T low, T high, std::int64_t n, T* between) {
   SOLERA_DISPATCH(count_band, d, low, high, n, between);
 }
@@ -356,6 +382,7 @@ double LaneSum::total() const {
   template void add_scaled_difference<T>(T, const T*, const T*, std::int64_t, T*);                        \
   template void scaled_sum<T>(T, const T*, T, const T*, std::int64_t, T*);                                \
   template void keep_band<T>(T, T, std::int64_t, T*);                                                     \
+  template void kept_difference<T>(T, T, const T*, const T*, std::int64_t, T*);                           \
   template BandCount count_band<T>(const T*, T, T, std::int64_t, T*);                                     \
   template void elect<T>(const Election&, std::span<const T>, std::span<T* const>, std::int64_t, T*);     \
   template void LaneSum::add_product<T>(const T*, const T*, std::int64_t);                                \

@@ -31,6 +31,10 @@ void scaled_sum(T a, const T* x, T b, const T* y, std::int64_t n, T* out);  // o
 template <class T>
 void keep_band(T low, T high, std::int64_t n, T* d);
 
+// out = x - base where low < |x - base| <= high, and 0 elsewhere: difference() and keep_band() in one sweep.
+template <class T>
+void kept_difference(T low, T high, const T* x, const T* base, std::int64_t n, T* out);
+
 // How many magnitudes lie above high, at it, and at low; those strictly between are written to `between`, in order.
 struct BandCount {
   std::int64_t above = 0, at_high = 0, between = 0, at_low = 0;

@@ -46,6 +46,8 @@ std::vector<double> everything(std::int64_t n) {
   const BandCount count = count_band<T>(a.data(), T(0.3), T(1.2), n, out.data());
   all.insert(all.end(), {double(count.above), double(count.at_high), double(count.between), double(count.at_low)});
   all.insert(all.end(), out.begin(), out.begin() + count.between);
+  kept_difference<T>(T(0.3), T(1.2), a.data(), b.data(), n, out.data());
+  keep(out);
   difference(a.data(), b.data(), n, a.data());
   keep_band<T>(T(0.3), T(1.2), n, a.data());
   keep(a);
@@ -91,6 +93,17 @@ TEST(Vector, BandCountsAndKeepsByMagnitude) {
   EXPECT_EQ(one.at_low, 0);
   keep_band(0.2f, 0.5f, 8, values.data());
   EXPECT_EQ(values, (std::vector<float>{0.5f, 0, 0, 0, 0.3f, -0.3f, 0, 0}));
+}
+
+TEST(Vector, KeptDifferenceIsDifferenceThenBand) {
+  for (std::int64_t n = 0; n < 70; ++n) {
+    auto a = draws<float>(n, 6), out = a;
+    const auto b = draws<float>(n, 7);
+    kept_difference(0.4f, 1.5f, a.data(), b.data(), n, out.data());
+    difference(a.data(), b.data(), n, a.data());
+    keep_band(0.4f, 1.5f, n, a.data());
+    ASSERT_EQ(out, a) << n;
+  }
 }
 
 TEST(Vector, ElectionFollowsTheFormula) {
