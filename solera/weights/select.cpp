@@ -82,7 +82,7 @@ template <class T>
 std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment> segments, bool base,
                                    std::int64_t total) {
   constexpr std::int64_t kRun = 32;
-  const std::int64_t wanted = std::clamp<std::int64_t>(total / 64, 1 << 15, 1 << 20);
+  const std::int64_t wanted = std::clamp<std::int64_t>(total / 128, 1 << 14, 1 << 20);
   const std::size_t streams = segments.front().operands.size() - (base ? 1 : 0);
   std::vector<std::vector<T>> samples(streams);
   const RandomStream jitter({.seed = 0, .purpose = "select.sample"});
