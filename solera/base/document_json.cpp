@@ -195,6 +195,7 @@ class JsonReader {
 
   void read_list(ondemand::array array, Node& node, int depth) {
     DocumentBuilder::make_list(node);
+    // simdjson's results are read from rvalues only. NOLINTNEXTLINE(performance-move-const-arg)
     for (auto next : array) read_value(checked(std::move(next)), DocumentBuilder::add_item(node), depth + 1);
   }
 

@@ -22,7 +22,7 @@ std::string join_path(std::string_view folder, std::string_view name);
 std::string canonical(const std::string& path);  // absolute and without links where it exists
 bool same_file(const std::string& a, const std::string& b);
 void make_folders(const std::string& path);
-void remove_all(const std::string& path);        // no error if it is not there
+void remove_all(const std::string& path);  // no error if it is not there
 void copy_file(const std::string& from, const std::string& to);
 void rename_path(const std::string& from, const std::string& to);  // then syncs the parent folder
 

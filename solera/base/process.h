@@ -20,7 +20,7 @@ struct Command {
   std::string folder;                              // working folder; ours if empty
   double timeout_seconds = 0;                      // 0: none
   double grace_seconds = 5;                        // between SIGTERM and SIGKILL
-  bool echo = false;                               // pass the child's stdout and stderr through to our stderr as it comes
+  bool echo = false;  // pass the child's stdout and stderr through to our stderr as it comes
 };
 
 struct Outcome {
@@ -31,24 +31,25 @@ struct Outcome {
   double seconds = 0;
 };
 
-// Runs to the end; what the child leaves running in its group is ended with it. Throws Error (io) if it cannot be started,
-// Error (interrupted) after ending the group when a stop is requested. Thread-safe: several threads may run commands at
-// once. The child starts with default signal handling, no inherited descriptors but 0 (/dev/null), 1 and 2, and is ended
-// if we die. A program without a slash is looked for in the PATH that the child gets.
+// Runs to the end; what the child leaves running in its group is ended with it. Throws Error (io) if it cannot be
+// started, Error (interrupted) after ending the group when a stop is requested. Thread-safe: several threads may run
+// commands at once. The child starts with default signal handling, no inherited descriptors but 0 (/dev/null), 1 and 2,
+// and is ended if we die. A program without a slash is looked for in the PATH that the child gets.
 Outcome run(const Command& command);
 
-// Fills {name} placeholders: `{{` and `}}` are braces. In a shell line (`quote`) every value arrives as one word or part of
-// one, whatever it contains, in unquoted places and inside quotes alike. In an argv it is put in as it is. Throws Error
-// (usage) for an unknown placeholder, with the known ones.
+// Fills {name} placeholders: `{{` and `}}` are braces. In a shell line (`quote`) every value arrives as one word or
+// part of one, whatever it contains, in unquoted places and inside quotes alike. In an argv it is put in as it is.
+// Throws Error (usage) for an unknown placeholder, with the known ones.
 std::string fill_placeholders(std::string_view text, const std::map<std::string, std::string>& values, bool quote);
 
-// The JSON value that a program printed: the last non-empty line, or everything from a line that begins with { to the end
-// (so JSON spread over lines counts, also after log lines). A line that is only a number counts too. Empty if there is none.
+// The JSON value that a program printed: the last non-empty line, or everything from a line that begins with { to the
+// end (so JSON spread over lines counts, also after log lines). A line that is only a number counts too. Empty if there
+// is none.
 std::optional<Node> result_in_output(std::string_view output);
 
-// A metric from a program's output. `metric` empty: the last non-empty line is a number, or a JSON object with exactly one
-// number. A name: that key of a JSON object (see result_in_output). "/a/b": a JSON pointer into it. `source` names the
-// command in errors. NaN and infinity are refused. Throws Error (input) quoting the line.
+// A metric from a program's output. `metric` empty: the last non-empty line is a number, or a JSON object with exactly
+// one number. A name: that key of a JSON object (see result_in_output). "/a/b": a JSON pointer into it. `source` names
+// the command in errors. NaN and infinity are refused. Throws Error (input) quoting the line.
 double metric_from_output(std::string_view output, std::string_view metric, const std::string& source);
 double metric_from_file(const std::string& path, std::string_view metric);
 

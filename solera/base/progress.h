@@ -1,4 +1,5 @@
-// Progress as events: work reports, somebody else draws. The command line's drawer is in cli/; the library never prints.
+// Progress as events: work reports, somebody else draws. The command line's drawer is in cli/; the library never
+// prints.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +15,9 @@ class Progress {
   // A stage begins: "merge", total amount of `unit` ("bytes", "trials", "steps"); total 0 if unknown.
   virtual void begin(std::string_view stage, std::uint64_t total, std::string_view unit) = 0;
   virtual void advance(std::uint64_t amount) = 0;
-  virtual void note(std::string_view line) = 0;     // a line of its own, kept: a trial's result
-  virtual void warn(std::string_view line) = 0;     // a warning; the same text is shown once, with its count
-  virtual void status(std::string_view text) = 0;   // short text behind the bar: "best .8583"
+  virtual void note(std::string_view line) = 0;    // a line of its own, kept: a trial's result
+  virtual void warn(std::string_view line) = 0;    // a warning; the same text is shown once, with its count
+  virtual void status(std::string_view text) = 0;  // short text behind the bar: "best .8583"
   virtual void end() = 0;
 };
 

@@ -26,11 +26,11 @@ bool is_utf8(std::string_view text);  // strict: no overlong forms, surrogates o
 // Ti, with or without B) units, case-insensitive but for the i. Throws Error (usage) naming the text.
 std::uint64_t parse_bytes(std::string_view text);
 
-std::string bytes_text(std::uint64_t bytes);     // decimal: "6.7 GB", "512 B"
-std::string binary_text(std::uint64_t bytes);    // binary: "1.0 GiB"
-std::string duration_text(double seconds);       // "11 s", "2 min 5 s", "3 h 20 min"
-std::string number_text(double value, int digits = 6);   // shortest of at most `digits` significant digits
-std::string exact_text(double value);            // shortest text that reads back to the same double; nan, inf, -inf
+std::string bytes_text(std::uint64_t bytes);            // decimal: "6.7 GB", "512 B"
+std::string binary_text(std::uint64_t bytes);           // binary: "1.0 GiB"
+std::string duration_text(double seconds);              // "11 s", "2 min 5 s", "3 h 20 min"
+std::string number_text(double value, int digits = 6);  // shortest of at most `digits` significant digits
+std::string exact_text(double value);  // shortest text that reads back to the same double; nan, inf, -inf
 std::string shape_text(std::span<const std::int64_t> shape);  // "[64, 128]", "[]" for a scalar
 
 // A whole-text number; nothing before or after. Empty if it is not one.

@@ -21,7 +21,6 @@ constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::string_view kMetadataKey = "__metadata__";
 
 using simdjson::dom::element;
-using simdjson::dom::element_type;
 
 // One file's header, with what its messages need.
 class Header {

@@ -19,7 +19,7 @@ using Term = Expression::Term;
 const std::vector<std::string> kFunctions = {"mean", "sd", "se", "min", "max", "count", "all", "abs", "sqrt"};
 const std::vector<std::string> kComparisons = {"<=", ">=", "==", "!=", "<", ">"};
 constexpr int kDeepest = 200;
-constexpr std::size_t kLongest = 4000;  // bytes: "1+1+1+..." is as deep as it is long
+constexpr std::size_t kLongest = 1000;  // bytes: "1+1+1+..." is as deep as it is long
 
 bool is_letter(char c) { return std::isalpha(static_cast<unsigned char>(c)) || c == '_'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -110,19 +110,18 @@ class Parser {
   }
 
   Term comparison() {
-    Term first = sum();
     Term chain{.kind = Term::Kind::kCall, .word = "compare"};
+    chain.arguments.push_back(sum());
     for (;;) {
       const auto sign = std::find_if(kComparisons.begin(), kComparisons.end(), [&](const auto& s) { return take(s); });
       if (sign == kComparisons.end()) break;
-      if (chain.signs.empty()) {
-        chain.column = column() - static_cast<int>(sign->size());
-        chain.arguments.push_back(std::move(first));
-      }
+      if (chain.signs.empty()) chain.column = column() - static_cast<int>(sign->size());
       chain.signs.push_back(*sign);
       chain.arguments.push_back(sum());
     }
-    return chain.signs.empty() ? std::move(first) : std::move(chain);
+    if (!chain.signs.empty()) return chain;
+    Term only = std::move(chain.arguments.front());
+    return only;
   }
 
   Term sum() {

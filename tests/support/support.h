@@ -32,7 +32,7 @@ std::string slurp(const std::string& path);
 
 }  // namespace solera::test
 
-#define SOLERA_NEEDS_DATA()                                                                   \
-  do {                                                                                        \
-    if (solera::test::data_folder().empty()) GTEST_SKIP() << "SOLERA_TEST_DATA is not set";  \
+#define SOLERA_NEEDS_DATA()                                                                 \
+  do {                                                                                      \
+    if (solera::test::data_folder().empty()) GTEST_SKIP() << "SOLERA_TEST_DATA is not set"; \
   } while (false)
