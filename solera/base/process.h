@@ -42,9 +42,9 @@ Outcome run(const Command& command);
 // Throws Error (usage) for an unknown placeholder, with the known ones.
 std::string fill_placeholders(std::string_view text, const std::map<std::string, std::string>& values, bool quote);
 
-// The JSON value that a program printed: the last non-empty line, or everything from a line that begins with { to the
-// end (so JSON spread over lines counts, also after log lines). A line that is only a number counts too. Empty if there
-// is none.
+// The JSON value that a program printed: the last non-empty line, or everything from a line that begins with { (after
+// blanks) to the end, so JSON spread over lines counts, also after log lines. A line that is only a number counts too.
+// Empty if there is none. Time goes with the length of the output.
 std::optional<Node> result_in_output(std::string_view output);
 
 // A metric from a program's output. `metric` empty: the last non-empty line is a number, or a JSON object with exactly

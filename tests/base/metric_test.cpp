@@ -70,7 +70,24 @@ TEST(ResultInOutput, FindsTheLastObjectOrNothing) {
   EXPECT_FALSE(result_in_output("done"));
   EXPECT_FALSE(result_in_output("{\"a\": 1} trailing"));
   EXPECT_EQ(to_json(result_in_output("{\"a\": 1}\n{\"b\": 2}\n").value()), "{\"b\":2}");
+  EXPECT_EQ(to_json(result_in_output("{\"a\": 1}\n 0.25 \n").value()), "0.25");
+  EXPECT_EQ(to_json(result_in_output("5\" {of\n}\n  {\n\"a\": \"}\\\"{\"\n}").value()), "{\"a\":\"}\\\"{\"}");
+  EXPECT_FALSE(result_in_output("result: {\n\"a\": 1\n}"));
   EXPECT_EQ(to_json(result_in_output("log\n{\n\"a\":\n{\"b\": 2}\n}").value()), "{\"a\":{\"b\":2}}");
+}
+
+// Found in one pass: trying every line that begins with a brace took time with the square of the lines.
+TEST(ResultInOutput, ReadsALogOfManyBracesOnce) {
+  std::string log;
+  for (int i = 0; i < 200000; ++i) log += "{\"step\": 1, \"open\": {\n";
+  EXPECT_FALSE(result_in_output(log + "done"));
+  EXPECT_EQ(metric_from_output(log + "{\n\"acc\": 0.5\n}", "acc", "x"), 0.5);
+}
+
+TEST(MetricFromOutput, QuotesWholeCharactersOfALongLine) {
+  std::string line(119, 'x');
+  EXPECT_EQ(test::message_of([&] { metric_from_output(line + "\u00e9\u00e9", "", "x"); }),
+            cat("the last line of the output is \"", line, "...\", not a number or a JSON object (x)"));
 }
 
 }  // namespace
