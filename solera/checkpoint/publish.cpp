@@ -120,7 +120,8 @@ void publish(const std::string& staging, const std::string& out) {
     exchange(from, to);
     sync_folder(parent_folder(to));
   }
-  remove_all(staging);  // with the old output, where there was one
+  remove_all(from);  // the old output, where there was one
+  remove_all(staging);
 }
 
 void carry_side_files(const Checkpoint& from, const std::string& folder, const Node& config) {

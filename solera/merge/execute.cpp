@@ -34,16 +34,22 @@ std::vector<checkpoint::FileIdentity> identities(const Plan& plan) {
   return files;
 }
 
+// The output's name in the staging folder; none if it is the folder.
+std::string published_file(const Plan& plan, const std::string& out) {
+  return checkpoint::is_single_file(out) ? plan.layout.files.front().name : "";
+}
+
 // One merge from an open journal to the last synced byte.
 class Run {
  public:
-  Run(Plan& plan, const ExecuteOptions& options, Progress& progress, const std::string& staging, int threads)
+  Run(Plan& plan, const ExecuteOptions& options, Progress& progress, const std::string& staging,
+      const JournalHeader& header, int threads)
       : plan_(plan),
         options_(options),
         progress_(progress),
         staging_(staging),
         pool_(threads),
-        journal_(staging, {plan.hash(), identities(plan)}, plan.tensors.size()),
+        journal_(staging, header, plan.tensors.size()),
         writer_(staging, plan.layout,
                 std::any_of(journal_.done().begin(), journal_.done().end(), [](bool d) { return d; })) {
     engine_.pool = &pool_;
@@ -141,11 +147,9 @@ class Run {
         write_atomically(join_path(staging_, "model.safetensors.index.json"), plan_.layout.index);
       const checkpoint::Checkpoint& donor = *plan_.models[static_cast<std::size_t>(plan_.donor)];
       if (donor.is_folder()) checkpoint::carry_side_files(donor, staging_, output_config(plan_));
-      journal_.remove();
-      return;
     }
     record();
-    journal_.finish(file_number(join_path(staging_, plan_.layout.files.front().name)));
+    journal_.finish(file_number(join_path(staging_, published_file(plan_, options_.out))));
   }
 
   Plan& plan_;
@@ -183,9 +187,10 @@ ExecuteReport execute(Plan& plan, const ExecuteOptions& options, Progress& progr
                       "raise --memory or lower --threads");
 
   const std::string staging = staging_of(options.out);
-  const Leftover leftover = settle_staging(staging, options.out, plan.layout);
+  const JournalHeader header{plan.hash(), identities(plan)};
+  const Leftover leftover = settle_staging(staging, options.out, published_file(plan, options.out), header);
   if (options.restart)
-    remove_all(staging);
+    discard_staging(staging);
   else if (leftover == Leftover::kPublished)
     return {.bytes_written = plan.layout.total_bytes(), .tensors = plan.tensors.size(), .resumed = plan.tensors.size()};
   checkpoint::require_writable(options.out, options.force, inputs);
@@ -193,9 +198,9 @@ ExecuteReport execute(Plan& plan, const ExecuteOptions& options, Progress& progr
   std::unique_ptr<Run> run;
   const bool resumed = exists(Journal::path(staging));
   try {
-    run = std::make_unique<Run>(plan, options, progress, staging, threads);
+    run = std::make_unique<Run>(plan, options, progress, staging, header, threads);
   } catch (const Error&) {
-    if (!resumed) remove_all(staging);  // what another call left stays untouched
+    if (!resumed) discard_staging(staging);  // what another call left stays untouched
     throw;
   }
   ExecuteReport report;
@@ -203,9 +208,10 @@ ExecuteReport execute(Plan& plan, const ExecuteOptions& options, Progress& progr
     report = run->run();
     run.reset();
     checkpoint::publish(staging, options.out);
+    if (!checkpoint::is_single_file(options.out)) remove_all(Journal::path(options.out));
   } catch (const Error& error) {
     run.reset();
-    if (error.kind() != ErrorKind::kInterrupted) remove_all(staging);
+    if (error.kind() != ErrorKind::kInterrupted) discard_staging(staging);
     throw;
   }
   return report;

@@ -10,6 +10,7 @@
 #include "solera/base/error.h"
 #include "solera/base/files.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/descriptor.h"
 
 namespace solera::merge {
 
@@ -52,6 +53,11 @@ void require_same(const Node& found, const JournalHeader& header, const std::str
     throw input_error("an unfinished merge with other inputs or parameters is in the way", folder, hint);
 }
 
+void lock(int file, const std::string& folder) {
+  if (::flock(file, LOCK_EX | LOCK_NB) != 0)
+    throw io_error("another process is writing this output", folder, "wait for it, or choose another -o");
+}
+
 void write_line(int file, const std::string& line, const std::string& path) {
   std::size_t written = 0;
   while (written < line.size()) {
@@ -67,19 +73,25 @@ void write_line(int file, const std::string& line, const std::string& path) {
 
 std::string Journal::path(const std::string& folder) { return join_path(folder, "journal.jsonl"); }
 
+std::string Journal::first_line(const JournalHeader& header) { return to_json(header_node(header)); }
+
+void Journal::require_free(const std::string& folder) {
+  const checkpoint::Descriptor file(::open(path(folder).c_str(), O_RDONLY | O_CLOEXEC));
+  if (file) lock(file.get(), folder);
+}
+
 Journal::Journal(const std::string& folder, const JournalHeader& header, std::size_t tensors)
     : path_(path(folder)), done_(tensors) {
   file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (file_ < 0) throw io_error(cat("cannot open: ", errno_text(errno)), path_);
   try {
-    if (::flock(file_, LOCK_EX | LOCK_NB) != 0)
-      throw io_error("another process is writing this output", folder, "wait for it, or choose another -o");
+    lock(file_, folder);
     const std::string text = read_file(path_);
     const std::size_t whole = text.rfind('\n') + 1;  // 0 if there is no whole line
     std::string_view rest(text.data(), whole);
     if (rest.empty()) {
       if (::ftruncate(file_, 0) != 0) throw io_error(cat("cannot truncate: ", errno_text(errno)), path_);
-      write_line(file_, to_json(header_node(header)) + "\n", path_);
+      write_line(file_, first_line(header) + "\n", path_);
       return;
     }
     if (::ftruncate(file_, static_cast<off_t>(whole)) != 0)
@@ -118,7 +130,5 @@ void Journal::finish(std::uint64_t file_number) {
   node.set("finished", Node::integer(static_cast<std::int64_t>(file_number)));
   write_line(file_, to_json(node) + "\n", path_);
 }
-
-void Journal::remove() { remove_all(path_); }
 
 }  // namespace solera::merge

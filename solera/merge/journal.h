@@ -3,7 +3,7 @@
 // OUT.partial/journal.jsonl, one JSON object a line (docs/formats/journal.md):
 //   {"solera_journal": 1, "plan": "<hash>", "inputs": [{"path": ..., "size": ..., "modified_ns": ..., "header": ...}]}
 //   {"done": [0, 1, 2]}                     tensors by their number in the plan, appended after a sync
-//   {"finished": 1234}                      last: the file (its inode) is whole, and about to get its name
+//   {"finished": 1234}                      last: the output (its inode) is whole, and about to get its name
 // A torn last line, from a kill during the append, is ignored. The open file is locked: two processes never write one
 // output.
 #pragma once
@@ -36,10 +36,12 @@ class Journal {
 
   const std::vector<bool>& done() const { return done_; }  // of each tensor, as found
   void append(std::span<const std::size_t> tensors);       // then synced
-  void finish(std::uint64_t file_number);                  // a single file is whole; then synced
-  void remove();                                           // the journal; a folder is whole
+  void finish(std::uint64_t file_number);                  // the output is whole; then synced
 
   static std::string path(const std::string& folder);
+  static std::string first_line(const JournalHeader& header);  // without the newline; tells plans apart
+  // Throws the same Error (io) as the constructor if another process holds the journal in `folder`, which is there.
+  static void require_free(const std::string& folder);
 
  private:
   int file_ = -1;

@@ -4,37 +4,47 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <optional>
+#include <string_view>
 
 #include "solera/base/document.h"
 #include "solera/base/error.h"
 #include "solera/base/files.h"
-#include "solera/base/text.h"
-#include "solera/merge/journal.h"
 
 namespace solera::merge {
 
 namespace {
 
-// Weights, their index, a journal, or what goes beside weights: never somebody's own work.
-bool may_be_ours(const std::string& staging, const checkpoint::Layout& layout) {
-  const auto names = list_folder(staging);
-  const auto is_weights = [&](const std::string& name) {
-    return name.ends_with(".safetensors") || name == "model.safetensors.index.json" || name == "config.json";
-  };
-  return std::all_of(names.begin(), names.end(), [&](const std::string& name) { return name == "journal.jsonl"; }) ||
-         (std::any_of(names.begin(), names.end(), is_weights) && !layout.files.empty());
-}
+// What a journal says without being opened for work.
+struct Record {
+  bool ours = false;  // nothing yet, or our first line
+  std::string first_line;
+  std::optional<std::uint64_t> finished;
+};
 
-// The number that the journal's last line gives the finished file; empty if the output was not finished.
-std::optional<std::uint64_t> finished_file(const std::string& journal) {
+Record read_record(const std::string& journal) {
+  Record record;
   const std::string text = read_file(journal);
   const std::size_t whole = text.rfind('\n');
-  if (whole == std::string::npos || whole == 0) return std::nullopt;
+  record.first_line = text.substr(0, text.find('\n'));
+  constexpr std::string_view kBegin = "{\"solera_journal\":";  // or less of it, from a kill
+  const std::size_t there = std::min(kBegin.size(), record.first_line.size());
+  record.ours = (whole == std::string::npos || there == kBegin.size()) &&
+                record.first_line.compare(0, there, kBegin.substr(0, there)) == 0;
+  if (whole == std::string::npos) record.first_line.clear();
+  if (whole == std::string::npos || whole == 0) return record;
   const std::size_t line = text.rfind('\n', whole - 1) + 1;
-  const Node node = parse_json(std::string_view(text).substr(line, whole - line), journal);
-  const Node* number = node.find("finished");
-  if (!number) return std::nullopt;
-  return number->as_uint();
+  try {
+    const Node last = parse_json(std::string_view(text).substr(line, whole - line), journal);
+    if (const Node* number = last.find("finished")) record.finished = number->as_uint();
+  } catch (const Error&) {  // whoever goes on with this journal says so
+  }
+  return record;
+}
+
+bool is_file_number(const std::string& path, std::uint64_t number) {
+  return exists(path) && file_number(path) == number;
 }
 
 }  // namespace
@@ -51,24 +61,44 @@ std::uint64_t file_number(const std::string& path) {
   return status.st_ino;
 }
 
-Leftover settle_staging(const std::string& staging, const std::string& out, const checkpoint::Layout& layout) {
+void discard_staging(const std::string& staging) {
+  if (!exists(staging)) return;
+  const std::string journal = file_name(Journal::path(staging));
+  for (const std::string& name : list_folder(staging))
+    if (name != journal) remove_all(join_path(staging, name));
+  remove_all(staging);
+}
+
+Leftover settle_staging(const std::string& staging, const std::string& out, const std::string& file,
+                        const JournalHeader& header) {
+  const std::string expected = Journal::first_line(header);
+  const auto published = [&](const Record& record) {
+    return record.first_line == expected ? Leftover::kPublished : Leftover::kNothing;
+  };
+  if (is_folder(out) && exists(Journal::path(out))) {
+    const Record record = read_record(Journal::path(out));
+    if (record.ours && record.finished == file_number(out)) {
+      remove_all(staging);  // the old output, which changed places with this one
+      remove_all(Journal::path(out));
+      return published(record);
+    }
+  }
   if (!exists(staging)) return Leftover::kNothing;
   const std::string journal = Journal::path(staging);
-  if (!exists(journal) || read_file(journal).find('\n') == std::string::npos) {
-    if (!is_folder(staging) || !may_be_ours(staging, layout))
-      throw io_error(cat(staging, " is in the way, and not an unfinished output"), "", "move it, or choose another -o");
-    remove_all(staging);
-    return Leftover::kNothing;
+  const Record record = exists(journal) ? read_record(journal) : Record{};
+  // The first line is there before any other file.
+  const bool untouched = is_folder(staging) && list_folder(staging).size() == (exists(journal) ? 1 : 0);
+  if (exists(journal) ? !record.ours || (record.first_line.empty() && !untouched) : !untouched)
+    throw io_error(cat(staging, " is in the way, and not an unfinished output"), "", "move it, or choose another -o");
+  Journal::require_free(staging);
+  if (record.finished && is_file_number(out, *record.finished)) {
+    discard_staging(staging);
+    return published(record);
   }
-  const auto finished = finished_file(journal);
-  if (!finished) return Leftover::kUnfinished;
-  if (exists(out) && file_number(out) == *finished) {
-    remove_all(staging);
-    return Leftover::kPublished;
-  }
-  const std::string made = join_path(staging, layout.files.front().name);
-  if (exists(made) && file_number(made) == *finished) return Leftover::kUnfinished;
-  remove_all(staging);  // what it made has gone elsewhere
+  const bool is_there =
+      !record.finished || is_file_number(file.empty() ? staging : join_path(staging, file), *record.finished);
+  if (!record.first_line.empty() && is_there) return Leftover::kUnfinished;
+  discard_staging(staging);  // nothing was begun, or what it made has gone elsewhere
   return Leftover::kNothing;
 }
 

@@ -46,6 +46,15 @@ class Execute : public testing::Test {
     request_stop(false);
   }
 
+  // The journal of a finished output, as a kill during its publication leaves it.
+  void leave_finished(const std::string& in, const Plan& p, std::uint64_t number) {
+    JournalHeader header{p.hash(), {}};
+    for (const auto& model : p.models)
+      header.inputs.insert(header.inputs.end(), model->files().begin(), model->files().end());
+    make_folders(in);
+    Journal(in, header, p.tensors.size()).finish(number);
+  }
+
   TemporaryFolder folder_;
   const std::string out_ = folder_ / "out.safetensors";
 };
@@ -123,50 +132,97 @@ TEST_F(Execute, ATornJournalLineIsIgnored) {
   EXPECT_EQ(execute(p, {.out = out_}, no_progress()).resumed, 1u);
 }
 
-TEST_F(Execute, AFolderWithoutAJournalIsStartedAfresh) {
+// Left by a kill before the journal's first line was whole.
+TEST_F(Execute, AFolderInWhichNothingWasBegunIsStartedAfresh) {
+  for (const char* journal : {"", "{\"solera_jou"}) {
+    make_folders(out_ + ".partial");
+    if (*journal) write_atomically(Journal::path(out_ + ".partial"), journal);
+    Plan p = plan();
+    EXPECT_EQ(execute(p, {.out = out_, .force = true}, no_progress()).resumed, 0u);
+    EXPECT_FALSE(exists(out_ + ".partial"));
+  }
+}
+
+// By a kill between the journal's first line and the files.
+TEST_F(Execute, AJournalWithoutFilesIsStartedAfresh) {
+  interrupt();
+  const std::string journal = test::slurp(Journal::path(out_ + ".partial"));
+  remove_all(out_ + ".partial");
   make_folders(out_ + ".partial");
-  write_atomically(join_path(out_ + ".partial", "model.safetensors"), "half a header");
+  write_atomically(Journal::path(out_ + ".partial"), journal.substr(0, journal.find('\n') + 1));
   Plan p = plan();
   EXPECT_EQ(execute(p, {.out = out_}, no_progress()).resumed, 0u);
 }
 
+// Only our journal makes a folder ours, whatever its name.
 TEST_F(Execute, AFolderOfSomebodysOwnIsLeftAlone) {
-  make_folders(out_ + ".partial");
-  write_atomically(join_path(out_ + ".partial", "thesis.txt"), "years");
-  for (const bool restart : {false, true}) {
-    Plan p = plan();
-    EXPECT_EQ(message_of([&] { execute(p, {.out = out_, .restart = restart}, no_progress()); }),
-              cat(out_, ".partial is in the way, and not an unfinished output; move it, or choose another -o"));
-  }
-  EXPECT_EQ(test::slurp(join_path(out_ + ".partial", "thesis.txt")), "years");
+  for (const char* name : {"thesis.txt", "model.safetensors", "journal.jsonl"})
+    for (const bool restart : {false, true}) {
+      const std::string theirs = join_path(out_ + ".partial", name);
+      make_folders(out_ + ".partial");
+      write_atomically(theirs, "years\n");
+      Plan p = plan();
+      EXPECT_EQ(message_of([&] { execute(p, {.out = out_, .restart = restart}, no_progress()); }),
+                cat(out_, ".partial is in the way, and not an unfinished output; move it, or choose another -o"));
+      EXPECT_EQ(test::slurp(theirs), "years\n");
+      remove_all(out_ + ".partial");
+    }
 }
 
-// A kill after the output got its name leaves the folder with a journal that says so.
+// A kill after the output got its name leaves the folder with a journal that says so, and with --force the old output.
 TEST_F(Execute, AnOutputThatHasItsNameIsOnlyTidiedUp) {
   Plan p = plan();
   execute(p, {.out = out_}, no_progress());
-  const std::string staging = out_ + ".partial", whole = test::slurp(out_);
-  make_folders(staging);
-  Journal({staging}, {"any", {}}, 2).finish(file_number(out_));
-  Plan again = plan();
-  EXPECT_EQ(execute(again, {.out = out_}, no_progress()).resumed, 2u);
-  EXPECT_EQ(test::slurp(out_), whole);
-  EXPECT_FALSE(exists(staging));
+  const std::string whole = test::slurp(out_);
+  for (const bool force : {false, true}) {
+    leave_finished(out_ + ".partial", p, file_number(out_));
+    if (force) write_atomically(join_path(out_ + ".partial", "model.safetensors"), "old");
+    Plan again = plan();
+    EXPECT_EQ(execute(again, {.out = out_, .force = force}, no_progress()).resumed, 2u);
+    EXPECT_EQ(test::slurp(out_), whole);
+    EXPECT_FALSE(exists(out_ + ".partial"));
+  }
 }
 
-// With --force the names are exchanged: what then lies in the folder is the old output, never to be continued.
-TEST_F(Execute, AnOldOutputInTheFolderIsNotTakenForTheNewOne) {
-  const std::string staging = out_ + ".partial";
+// A folder keeps its journal until the old one is gone.
+TEST_F(Execute, AFolderThatHasItsNameIsOnlyTidiedUp) {
+  const std::string out = folder_ / "out";
+  Plan p = plan(0.5, {.shard_bytes = 16});
+  execute(p, {.out = out}, no_progress());
+  const std::vector<std::string> names = list_folder(out);
+  leave_finished(out, p, file_number(out));
+  make_folders(out + ".partial");
+  write_atomically(join_path(out + ".partial", "model.safetensors"), "old");
+  Plan again = plan(0.5, {.shard_bytes = 16});
+  EXPECT_EQ(execute(again, {.out = out}, no_progress()).resumed, 2u);
+  EXPECT_EQ(list_folder(out), names);
+  EXPECT_FALSE(exists(out + ".partial"));
+}
+
+TEST_F(Execute, AFinishedFolderWithoutItsNameIsPublished) {
+  const std::string out = folder_ / "out", staging = out + ".partial";
+  Plan p = plan(0.5, {.shard_bytes = 16});
+  execute(p, {.out = out}, no_progress());
+  const std::vector<std::string> names = list_folder(out);
+  rename_path(out, staging);
+  leave_finished(staging, p, file_number(staging));
+  Plan again = plan(0.5, {.shard_bytes = 16});
+  execute(again, {.out = out}, no_progress());
+  EXPECT_EQ(list_folder(out), names);
+  EXPECT_EQ(test::values(checkpoint::open_checkpoint(out), "w"), (std::vector<double>{1, 2, 3, 5}));
+}
+
+// What another plan finished there is not what this call asks for.
+TEST_F(Execute, AnOutputOfAnotherPlanIsNotTakenForThisOne) {
   Plan p = plan();
   execute(p, {.out = out_}, no_progress());
-  const std::string whole = test::slurp(out_);
-  make_folders(staging);
-  copy_file(out_, join_path(staging, "model.safetensors"));
-  Journal({staging}, {"any", {}}, 2).finish(file_number(out_));
-  Plan again = plan();
-  EXPECT_EQ(execute(again, {.out = out_, .force = true}, no_progress()).resumed, 2u);
-  EXPECT_EQ(test::slurp(out_), whole);
-  EXPECT_FALSE(exists(staging));
+  leave_finished(out_ + ".partial", p, file_number(out_));
+  Plan other = plan(0.0);
+  EXPECT_EQ(message_of([&] { execute(other, {.out = out_}, no_progress()); }),
+            cat(out_, " exists; use --force to replace it"));
+  leave_finished(out_ + ".partial", p, file_number(out_));
+  EXPECT_EQ(execute(other, {.out = out_, .force = true}, no_progress()).resumed, 0u);
+  EXPECT_EQ(test::values(checkpoint::open_checkpoint(out_), "w"), (std::vector<double>{1, 2, 3, 6}));
 }
 
 TEST_F(Execute, TwoProcessesDoNotWriteOneOutput) {
@@ -174,8 +230,9 @@ TEST_F(Execute, TwoProcessesDoNotWriteOneOutput) {
   const int file = ::open(Journal::path(out_ + ".partial").c_str(), O_RDWR);
   ASSERT_EQ(::flock(file, LOCK_EX), 0);
   Plan p = plan();
-  EXPECT_EQ(message_of([&] { execute(p, {.out = out_}, no_progress()); }),
-            cat("another process is writing this output (", out_, ".partial); wait for it, or choose another -o"));
+  for (const bool restart : {false, true})
+    EXPECT_EQ(message_of([&] { execute(p, {.out = out_, .restart = restart}, no_progress()); }),
+              cat("another process is writing this output (", out_, ".partial); wait for it, or choose another -o"));
   ::close(file);
   execute(p, {.out = out_}, no_progress());
 }
