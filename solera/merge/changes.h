@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "solera/merge/method.h"
 #include "solera/weights/vector.h"
 
 namespace solera::merge {
@@ -36,6 +37,18 @@ void add_to_base(const T* base, double factor, const T* sum, std::int64_t n, T* 
     return;
   }
   weights::scaled_sum(T(1), base, static_cast<T>(factor), sum, n, out);
+}
+
+// One row (the last dimension) after the other through `group(base, rows, n, out)`, which may overwrite rows[t], tuned
+// model t's.
+template <class T, class Group>
+void merge_rows(const TensorPass& pass, Group group) {
+  const std::int64_t row = pass.shape.empty() ? 1 : pass.shape.back();
+  weights::for_rows<T>(pass.engine, pass.operands, row, 1, [&](const weights::Tile<T>& tile) {
+    T* out = tile.inputs.back();
+    group(tile[0], tile.inputs.subspan(1, pass.models()), tile.count, out);
+    pass.sink->write(tile.first, std::span<const T>(out, static_cast<std::size_t>(tile.count)), tile.last);
+  });
 }
 
 }  // namespace solera::merge

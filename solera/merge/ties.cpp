@@ -99,11 +99,8 @@ void one_group(const TiesParams& params, std::span<const TiesModel> models, cons
 
 template <class T>
 void by_row(const TensorPass& pass, const TiesParams& params, std::span<const TiesModel> models) {
-  const std::int64_t row = pass.shape.empty() ? 1 : pass.shape.back();
-  weights::for_rows<T>(pass.engine, pass.operands, row, 1, [&](const weights::Tile<T>& tile) {
-    T* out = tile.inputs.back();
-    one_group<T>(params, models, tile[0], tile.inputs.subspan(1, models.size()), tile.count, out);
-    pass.sink->write(tile.first, std::span<const T>(out, static_cast<std::size_t>(tile.count)), tile.last);
+  merge_rows<T>(pass, [&](const T* base, std::span<T* const> rows, std::int64_t n, T* out) {
+    one_group<T>(params, models, base, rows, n, out);
   });
 }
 
