@@ -156,8 +156,9 @@ int run(const Target& target, Context& context) {
   }
   context.out << target.out << ": mean of " << count << (count == 1 ? " snapshot" : " snapshots") << " of " << runs
               << (runs == 1 ? " run" : " runs") << ", steps " << average.snapshots.front().step << " to "
-              << average.snapshots.back().step << "; " << report.tensors << " tensors, "
-              << bytes_text(report.bytes_written) << " in " << duration_text(report.seconds) << "\n";
+              << average.snapshots.back().step << "; " << report.tensors
+              << (report.tensors == 1 ? " tensor, " : " tensors, ") << bytes_text(report.bytes_written) << " in "
+              << duration_text(report.seconds) << "\n";
   return 0;
 }
 
