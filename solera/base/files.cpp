@@ -197,6 +197,13 @@ void remove_all(const std::string& path) {
   if (error) throw failed("remove", error.value(), path);
 }
 
+void remove_at_once(const std::string& path) {
+  const std::string aside = scratch_sibling(path);
+  remove_all(aside);  // of a process of our number that was killed here
+  if (::rename(path.c_str(), aside.c_str()) == 0) return remove_all(aside);
+  if (errno != ENOENT) throw failed("remove", errno, path);
+}
+
 void copy_file(const std::string& from, const std::string& to) {
   const std::string sibling = scratch_sibling(to);
   Scratch scratch(sibling);

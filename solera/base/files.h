@@ -23,6 +23,8 @@ std::string canonical(const std::string& path);  // absolute and without links w
 bool same_file(const std::string& a, const std::string& b);
 void make_folders(const std::string& path);
 void remove_all(const std::string& path);  // no error if it is not there
+// The same, but a kill leaves what is at `path` whole or gone: it is renamed first, to a scratch name beside it.
+void remove_at_once(const std::string& path);
 void copy_file(const std::string& from, const std::string& to);
 void rename_path(const std::string& from, const std::string& to);  // then syncs the parent folder
 

@@ -121,7 +121,8 @@ void publish(const std::string& staging, const std::string& out) {
     sync_folder(parent_folder(to));
   }
   remove_all(from);  // the old output, where there was one
-  remove_all(staging);
+  // The caller's files in it may say whose output this is: an emptied folder would not.
+  remove_at_once(staging);
 }
 
 void carry_side_files(const Checkpoint& from, const std::string& folder, const Node& config) {

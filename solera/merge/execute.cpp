@@ -143,6 +143,7 @@ class Run {
   // What goes beside the weights; a single file takes nothing along.
   void finish_folder() {
     if (!checkpoint::is_single_file(options_.out)) {
+      clear_beside_weights();
       if (!plan_.layout.index.empty())
         write_atomically(join_path(staging_, "model.safetensors.index.json"), plan_.layout.index);
       const checkpoint::Checkpoint& donor = *plan_.models[static_cast<std::size_t>(plan_.donor)];
@@ -150,6 +151,14 @@ class Run {
     }
     record();
     journal_.finish(file_number(join_path(staging_, published_file(plan_, options_.out))));
+  }
+
+  // A kill while side files were written leaves scratch files, which are nobody's output.
+  void clear_beside_weights() const {
+    std::vector<std::string> kept = {file_name(Journal::path(staging_))};
+    for (const checkpoint::Layout::File& file : plan_.layout.files) kept.push_back(file.name);
+    for (const std::string& name : list_folder(staging_))
+      if (std::find(kept.begin(), kept.end(), name) == kept.end()) remove_all(join_path(staging_, name));
   }
 
   Plan& plan_;

@@ -66,7 +66,7 @@ void discard_staging(const std::string& staging) {
   const std::string journal = file_name(Journal::path(staging));
   for (const std::string& name : list_folder(staging))
     if (name != journal) remove_all(join_path(staging, name));
-  remove_all(staging);
+  remove_at_once(staging);
 }
 
 Leftover settle_staging(const std::string& staging, const std::string& out, const std::string& file,

@@ -88,9 +88,12 @@ TEST(Files, FoldersAreMadeAndRemoved) {
   EXPECT_FALSE(is_folder(folder / "a/f"));
   EXPECT_EQ(message_of([&] { make_folders(folder / "a/f"); }),
             "cannot make the folder: Not a directory (" + (folder / "a/f") + ")");
-  remove_all(folder / "a");
-  remove_all(folder / "a");
-  EXPECT_FALSE(exists(folder / "a"));
+  remove_all(folder / "a/b");
+  remove_all(folder / "a/b");
+  EXPECT_FALSE(exists(folder / "a/b"));
+  remove_at_once(folder / "a");
+  remove_at_once(folder / "a");
+  EXPECT_EQ(list_folder(folder.path()), std::vector<std::string>{});
 }
 
 TEST(Files, CopyAndRenameReplace) {

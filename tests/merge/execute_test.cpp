@@ -206,6 +206,7 @@ TEST_F(Execute, AFinishedFolderWithoutItsNameIsPublished) {
   const std::vector<std::string> names = list_folder(out);
   rename_path(out, staging);
   leave_finished(staging, p, file_number(staging));
+  write_atomically(join_path(staging, ".solera-1-0.tmp"), "half a side file");
   Plan again = plan(0.5, {.shard_bytes = 16});
   execute(again, {.out = out}, no_progress());
   EXPECT_EQ(list_folder(out), names);
