@@ -80,10 +80,14 @@ std::string heat_color(double share) {
 }
 
 void require_equal(const Series& series, std::size_t x, std::string_view what) {
-  const std::size_t n = series.y.size();
-  if (x != n || (!series.error.empty() && series.error.size() != n) ||
-      (!series.labels.empty() && series.labels.size() != n))
-    throw usage_error(cat("a plot's ", what, " has ", x, " places and ", n, " values"), series.name);
+  const auto require = [&](std::size_t count, std::string_view things) {
+    if (count != series.y.size())
+      throw usage_error(cat("a plot's ", what, " has ", count, " ", things, " and ", series.y.size(), " values"),
+                        series.name);
+  };
+  require(x, "places");
+  if (!series.error.empty()) require(series.error.size(), "error bars");
+  if (!series.labels.empty()) require(series.labels.size(), "labels");
 }
 
 }  // namespace
@@ -117,7 +121,7 @@ void Plot::histogram(std::string name, const std::vector<double>& values, int bi
       const double iqr =
           sorted[static_cast<std::size_t>(0.75 * (n - 1))] - sorted[static_cast<std::size_t>(0.25 * (n - 1))];
       const double bin = 2 * iqr / std::cbrt(n);
-      bins = bin > 0 ? std::clamp(static_cast<int>(std::ceil(range / bin)), 1, 200) : 1;
+      bins = bin > 0 ? static_cast<int>(std::clamp(std::ceil(range / bin), 1.0, 200.0)) : 1;
     }
     const double step = range > 0 ? range / bins : 1;
     std::vector<double> counts(static_cast<std::size_t>(bins));
@@ -177,7 +181,11 @@ struct Canvas {
   void line(const Series& s, std::string_view color) {
     std::string points;
     const auto flush = [&] {
-      if (!points.empty())
+      const std::size_t comma = points.find(',');
+      if (comma != std::string::npos && points.find(' ') == std::string::npos)  // a polyline of one point is not seen
+        body += cat("<circle cx=\"", points.substr(0, comma), "\" cy=\"", points.substr(comma + 1),
+                    "\" r=\"2\" fill=\"", color, "\"/>\n");
+      else if (!points.empty())
         body += cat("<polyline fill=\"none\" stroke=\"", color,
                     "\" stroke-width=\"2\" stroke-linejoin=\"round\" points=\"", points, "\"/>\n");
       points.clear();

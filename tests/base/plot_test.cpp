@@ -104,11 +104,12 @@ TEST(Plot, ValuesThatAreNotFiniteBreakALine) {
   const double inf = std::numeric_limits<double>::infinity();
   plot.line({"", {1, 2, 3, 4, 5, 6}, {1, 2, std::nan(""), 4, inf, 6}, {}, {}});
   expect_well_formed(plot.svg());
-  EXPECT_EQ(count(plot.svg(), "<polyline"), 3);
+  EXPECT_EQ(count(plot.svg(), "<polyline"), 1);
+  EXPECT_EQ(count(plot.svg(), "<circle"), 2);  // a line of one point is a dot
   plot.log_y = plot.log_x = true;
   plot.scatter({"", {0, -1, 1}, {1, 1, 1}, {}, {}});
   expect_well_formed(plot.svg());
-  EXPECT_EQ(count(plot.svg(), "<circle"), 1);
+  EXPECT_EQ(count(plot.svg(), "<circle"), 3);
 }
 
 TEST(Plot, ExtremeRangesEnd) {
@@ -127,10 +128,22 @@ TEST(Plot, ExtremeRangesEnd) {
     }
 }
 
+// The quartiles' width goes into the far outlier's range more often than an int can count.
+TEST(Plot, AHistogramWithAFarOutlierHasItsMostBins) {
+  Plot plot;
+  plot.histogram("", {0, 1, 2, 3, 4, 1e80});
+  expect_well_formed(plot.svg());
+  EXPECT_EQ(count(plot.svg(), ","), 2 + 2 + 2 * 200);  // two in the fonts, one a corner of the outline
+}
+
 TEST(Plot, RefusesUnequalLengths) {
   Plot plot;
   EXPECT_EQ(test::message_of([&] { plot.line({"a", {1, 2}, {1}, {}, {}}); }),
             "a plot's line has 2 places and 1 values (a)");
+  EXPECT_EQ(test::message_of([&] { plot.scatter({"a", {1, 2}, {1, 2}, {0.1}, {}}); }),
+            "a plot's scatter has 1 error bars and 2 values (a)");
+  EXPECT_EQ(test::message_of([&] { plot.bars({"x"}, {"a", {}, {1}, {}, {"p", "q"}}); }),
+            "a plot's bars has 2 labels and 1 values (a)");
   EXPECT_EQ(test::message_of([&] { plot.heat_map({"c"}, {"r"}, {{1, 2}}); }),
             "a heat map needs a value for every row and column");
 }
