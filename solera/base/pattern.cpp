@@ -13,6 +13,8 @@ namespace {
 constexpr std::string_view kRegexPrefix = "re:";
 // std::regex recurses for each character of the name; names from a hostile file must not use up the stack.
 constexpr std::size_t kLongestForRegex = 4096;
+// std::regex adds up the digits of a group's or a count's number without looking for overflow.
+constexpr std::size_t kLongestNumber = 5;
 
 // Bytes of the UTF-8 character at `i`; 1 where there is none.
 std::size_t width_at(std::string_view text, std::size_t i) {
@@ -156,6 +158,17 @@ const char* regex_problem(std::regex_constants::error_type code) {
   return "too complex";
 }
 
+bool has_long_number(std::string_view expression) {
+  for (std::size_t i = 0; i < expression.size(); ++i) {
+    const char c = expression[i];
+    if (c != '\\' && c != '{' && c != ',') continue;
+    const std::size_t end = std::min(expression.find_first_not_of("0123456789", i + 1), expression.size());
+    if (end - i - 1 > kLongestNumber) return true;
+    if (c == '\\') i = std::max(i + 1, end - 1);  // what it quotes begins nothing
+  }
+  return false;
+}
+
 }  // namespace
 
 struct Pattern::Compiled {
@@ -168,6 +181,9 @@ Pattern::Pattern(std::string text) : text_(std::move(text)) {
   const std::string_view view = text_;
   if (view.starts_with(kRegexPrefix)) {
     const std::string_view body = view.substr(kRegexPrefix.size());
+    if (has_long_number(body))
+      throw usage_error(
+          cat("pattern '", text_, "' has a group or a repeat count of more than ", kLongestNumber, " digits"));
     try {
       compiled->regex.emplace(body.begin(), body.end(), std::regex::ECMAScript | std::regex::optimize);
     } catch (const std::regex_error& error) {

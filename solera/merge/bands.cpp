@@ -21,7 +21,7 @@ std::vector<Band<T>> select_bands(const weights::Engine& engine, std::span<const
     requests.push_back({t, ranks[t].first});
     requests.push_back({t, ranks[t].last});
   }
-  const auto cuts = weights::select_cuts<T>(engine, segments, true, requests);
+  const auto cuts = weights::select_cuts<T>(engine, segments, weights::Reading::kChanges, requests);
   std::vector<Band<T>> bands;
   for (std::size_t t = 0; t < ranks.size(); ++t) bands.push_back({cuts[2 * t], cuts[2 * t + 1]});
   return bands;

@@ -26,9 +26,13 @@ RankBand top_band(double density, std::int64_t n);
 template <class T>
 struct Band {
   weights::Cut<T> upper, lower;
-  // out = (x - base) at elements [first, first + n) of a segment where it is in the band, else 0.
-  void keep(std::size_t segment, std::int64_t first, std::int64_t n, const T* x, const T* base, T* out) const {
-    weights::keep_changes(upper, lower, segment, first, n, x, base, out);
+  // Zeroes changes outside the band: elements [first, first + n) of a segment.
+  void keep(std::size_t segment, std::int64_t first, std::int64_t n, T* changes) const {
+    weights::keep_between(upper, lower, segment, first, n, changes);
+  }
+  // sum = sum + weight times the changes in the band.
+  void add(std::size_t segment, std::int64_t first, std::int64_t n, T weight, const T* changes, T* sum) const {
+    weights::add_between(upper, lower, segment, first, n, weight, changes, sum);
   }
 };
 

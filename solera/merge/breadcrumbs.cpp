@@ -23,27 +23,23 @@ double factor(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel>
   return params.normalize ? params.alpha / weight_sum(models) : params.alpha;
 }
 
-// Sums the masked changes of one tile into `out` and adds the base; `mask(t)` turns rows[t] into what is kept of model
-// t's changes.
-template <class T, class Mask>
+// out = base + factor times the sum of what `add(t, weight, sum)` adds for each model t.
+template <class T, class Add>
 void add_masked(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models, const T* base,
-                std::span<T* const> rows, std::int64_t n, Mask mask, T* out) {
+                std::int64_t n, Add add, T* out) {
   std::fill_n(out, n, T(0));
-  for (std::size_t t = 0; t < models.size(); ++t) {
-    mask(t);
-    weights::add_scaled(static_cast<T>(models[t].weight), rows[t], n, out);
-  }
+  for (std::size_t t = 0; t < models.size(); ++t) add(t, static_cast<T>(models[t].weight), out);
   add_to_base(base, factor(params, models), out, n, out);
 }
 
 template <class T>
 void map_bands(const TensorPass& pass, std::size_t segment, std::span<const Band<T>> bands,
                const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models) {
-  weights::map<T>(pass.engine, pass.operands, *pass.sink, [&](const weights::Tile<T>& tile, T* out) {
-    const auto rows = tile.inputs.subspan(1);
-    add_masked<T>(
-        params, models, tile[0], rows, tile.count,
-        [&](std::size_t t) { bands[t].keep(segment, tile.first, tile.count, rows[t], tile[0], rows[t]); }, out);
+  map_changes<T>(pass, [&](const weights::Tile<T>& tile, std::span<T* const> changes, T* out) {
+    const auto add = [&](std::size_t t, T weight, T* sum) {
+      bands[t].add(segment, tile.first, tile.count, weight, changes[t], sum);
+    };
+    add_masked<T>(params, models, tile[0], tile.count, add, out);
   });
 }
 
@@ -56,21 +52,21 @@ void by_tensor(const TensorPass& pass, const BreadcrumbsParams& params, std::spa
   map_bands<T>(pass, 0, bands, params, models);
 }
 
-// `rows[t]` holds tuned model t and is overwritten.
+// The changes are overwritten.
 template <class T>
 void one_group(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models, const T* base,
-               std::span<T* const> rows, std::int64_t n, T* out) {
-  const auto mask = [&](std::size_t t) {
-    weights::difference(rows[t], base, n, rows[t]);
-    keep_ranks(breadcrumbs_band(params, models[t], n), std::span<T>(rows[t], static_cast<std::size_t>(n)));
+               std::span<T* const> changes, std::int64_t n, T* out) {
+  const auto add = [&](std::size_t t, T weight, T* sum) {
+    keep_ranks(breadcrumbs_band(params, models[t], n), std::span<T>(changes[t], static_cast<std::size_t>(n)));
+    weights::add_scaled(weight, changes[t], n, sum);
   };
-  add_masked<T>(params, models, base, rows, n, mask, out);
+  add_masked<T>(params, models, base, n, add, out);
 }
 
 template <class T>
 void by_row(const TensorPass& pass, const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models) {
-  merge_rows<T>(pass, [&](const T* base, std::span<T* const> rows, std::int64_t n, T* out) {
-    one_group<T>(params, models, base, rows, n, out);
+  merge_rows<T>(pass, [&](const T* base, std::span<T* const> changes, std::int64_t n, T* out) {
+    one_group<T>(params, models, base, changes, n, out);
   });
 }
 
@@ -122,9 +118,9 @@ RankBand breadcrumbs_band(const BreadcrumbsParams& params, const BreadcrumbsMode
 void breadcrumbs(std::span<const float> base, std::span<const std::span<const float>> tuned,
                  const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models, std::span<float> out) {
   check(params, models);
-  const Rows rows(tuned);
+  const Changes changes(base, tuned);
   std::vector<float> result(out.size());
-  one_group<float>(params, models, base.data(), rows.pointers, static_cast<std::int64_t>(out.size()), result.data());
+  one_group<float>(params, models, base.data(), changes.pointers, static_cast<std::int64_t>(out.size()), result.data());
   std::copy(result.begin(), result.end(), out.begin());
 }
 

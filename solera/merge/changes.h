@@ -12,14 +12,26 @@
 
 namespace solera::merge {
 
-// Writable copies of inputs in memory: what the formulas over spans work in.
-struct Rows {
-  explicit Rows(std::span<const std::span<const float>> inputs) {
-    for (const auto& input : inputs) pointers.push_back(copies.emplace_back(input.begin(), input.end()).data());
+// What tuned inputs in memory change of a base: the writable rows that the formulas over spans work in.
+struct Changes {
+  Changes(std::span<const float> base, std::span<const std::span<const float>> tuned) {
+    for (const auto& input : tuned) {
+      std::vector<float>& row = rows.emplace_back(input.size());
+      weights::difference(input.data(), base.data(), static_cast<std::int64_t>(row.size()), row.data());
+      pointers.push_back(row.data());
+    }
   }
-  std::vector<std::vector<float>> copies;
+  std::vector<std::vector<float>> rows;
   std::vector<float*> pointers;
 };
+
+// One output tile from the base, tile[0], and the models' changes, which may be overwritten: `f(tile, changes, out)`.
+template <class T, class F>
+void map_changes(const TensorPass& pass, F f) {
+  weights::map<T>(
+      pass.engine, pass.operands, *pass.sink,
+      [&](const weights::Tile<T>& tile, T* out) { f(tile, tile.inputs.subspan(1), out); }, weights::Reading::kChanges);
+}
 
 // The divisor of a plain (unelected) sum of changes: the sum of the weights, 1 where that is nearly 0 (mergekit).
 template <class Models>
@@ -39,16 +51,18 @@ void add_to_base(const T* base, double factor, const T* sum, std::int64_t n, T* 
   weights::scaled_sum(T(1), base, static_cast<T>(factor), sum, n, out);
 }
 
-// One row (the last dimension) after the other through `group(base, rows, n, out)`, which may overwrite rows[t], tuned
-// model t's.
+// One row (the last dimension) after the other through `group(base, changes, n, out)`, which may overwrite the changes.
 template <class T, class Group>
 void merge_rows(const TensorPass& pass, Group group) {
   const std::int64_t row = pass.shape.empty() ? 1 : pass.shape.back();
-  weights::for_rows<T>(pass.engine, pass.operands, row, 1, [&](const weights::Tile<T>& tile) {
-    T* out = tile.inputs.back();
-    group(tile[0], tile.inputs.subspan(1, pass.models()), tile.count, out);
-    pass.sink->write(tile.first, std::span<const T>(out, static_cast<std::size_t>(tile.count)), tile.last);
-  });
+  weights::for_rows<T>(
+      pass.engine, pass.operands, row, 1,
+      [&](const weights::Tile<T>& tile) {
+        T* out = tile.inputs.back();
+        group(tile[0], tile.inputs.subspan(1, pass.models()), tile.count, out);
+        pass.sink->write(tile.first, std::span<const T>(out, static_cast<std::size_t>(tile.count)), tile.last);
+      },
+      weights::Reading::kChanges);
 }
 
 }  // namespace solera::merge

@@ -43,8 +43,10 @@ void merge(const TensorPass& pass, const LinearParams& params, std::span<const L
 void linear(std::span<const std::span<const float>> inputs, const LinearParams& params,
             std::span<const LinearModel> models, std::span<float> out) {
   check(params, models);
-  const Rows rows(inputs);
-  mean<float>(rows.pointers, params, models, static_cast<std::int64_t>(out.size()), out.data());
+  std::vector<std::vector<float>> rows;
+  std::vector<float*> pointers;
+  for (const auto& input : inputs) pointers.push_back(rows.emplace_back(input.begin(), input.end()).data());
+  mean<float>(pointers, params, models, static_cast<std::int64_t>(out.size()), out.data());
 }
 
 Method linear_method() {

@@ -15,18 +15,18 @@ double factor(const TaskParams& params, std::span<const TaskModel> models) {
 
 // `sum` is scratch and may be `out`, unless out is base.
 template <class T>
-void add_changes(const T* base, std::span<T* const> tuned, const TaskParams& params, std::span<const TaskModel> models,
-                 std::int64_t n, T* sum, T* out) {
+void add_changes(const T* base, std::span<T* const> changes, const TaskParams& params,
+                 std::span<const TaskModel> models, std::int64_t n, T* sum, T* out) {
   std::fill_n(sum, n, T(0));
   for (std::size_t t = 0; t < models.size(); ++t)
-    weights::add_scaled_difference(static_cast<T>(models[t].weight), tuned[t], base, n, sum);
+    weights::add_scaled(static_cast<T>(models[t].weight), changes[t], n, sum);
   add_to_base(base, factor(params, models), sum, n, out);
 }
 
 template <class T>
 void run(const TensorPass& pass, const TaskParams& params, std::span<const TaskModel> models) {
-  weights::map<T>(pass.engine, pass.operands, *pass.sink, [&](const weights::Tile<T>& tile, T* out) {
-    add_changes<T>(tile[0], tile.inputs.subspan(1), params, models, tile.count, out, out);
+  map_changes<T>(pass, [&](const weights::Tile<T>& tile, std::span<T* const> changes, T* out) {
+    add_changes<T>(tile[0], changes, params, models, tile.count, out, out);
   });
 }
 
@@ -38,9 +38,9 @@ void merge(const TensorPass& pass, const TaskParams& params, std::span<const Tas
 
 void task_arithmetic(std::span<const float> base, std::span<const std::span<const float>> tuned,
                      const TaskParams& params, std::span<const TaskModel> models, std::span<float> out) {
-  const Rows rows(tuned);
+  const Changes changes(base, tuned);
   std::vector<float> sum(out.size());
-  add_changes<float>(base.data(), rows.pointers, params, models, static_cast<std::int64_t>(out.size()), sum.data(),
+  add_changes<float>(base.data(), changes.pointers, params, models, static_cast<std::int64_t>(out.size()), sum.data(),
                      out.data());
 }
 

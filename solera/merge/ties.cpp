@@ -35,24 +35,23 @@ struct Balance {
   }
 };
 
-// From stored values to trimmed changes, in place: rows[t] is the tuned model t's.
+// Trims changes in place.
 template <class T>
-void trim(const weights::Tile<T>& tile, std::size_t segment, std::span<const Band<T>> bands) {
-  for (std::size_t t = 0; t < bands.size(); ++t) {
-    bands[t].keep(segment, tile.first, tile.count, tile[t + 1], tile[0], tile[t + 1]);
-  }
+void trim(const weights::Tile<T>& tile, std::size_t segment, std::span<const Band<T>> bands,
+          std::span<T* const> changes) {
+  for (std::size_t t = 0; t < bands.size(); ++t) bands[t].keep(segment, tile.first, tile.count, changes[t]);
 }
 
 template <class T>
 std::int64_t balance(const TensorPass& pass, std::size_t segment, std::span<const Band<T>> bands,
                      const TiesParams& params, std::span<const TiesModel> models) {
   const auto weights = weights_of<T>(models);
-  return weights::reduce<T, Balance>(pass.engine, pass.operands,
-                                     [&](const weights::Tile<T>& tile, Balance& state) {
-                                       trim(tile, segment, bands);
-                                       state.add<T>(params, weights, tile.inputs.subspan(1), tile.count);
-                                     })
-      .votes;
+  const auto count = [&](const weights::Tile<T>& tile, Balance& state) {
+    const std::span<T* const> changes = tile.inputs.subspan(1);
+    trim(tile, segment, bands, changes);
+    state.add<T>(params, weights, changes, tile.count);
+  };
+  return weights::reduce<T, Balance>(pass.engine, pass.operands, count, weights::Reading::kChanges).votes;
 }
 
 // One group whose changes are already trimmed: elect, average, add.
@@ -67,9 +66,9 @@ template <class T>
 void map_trimmed(const TensorPass& pass, std::size_t segment, std::span<const Band<T>> bands, bool zero_is_positive,
                  const TiesParams& params, std::span<const TiesModel> models) {
   const auto weights = weights_of<T>(models);
-  weights::map<T>(pass.engine, pass.operands, *pass.sink, [&](const weights::Tile<T>& tile, T* out) {
-    trim(tile, segment, bands);
-    finish<T>(params, zero_is_positive, weights, tile[0], tile.inputs.subspan(1), tile.count, out);
+  map_changes<T>(pass, [&](const weights::Tile<T>& tile, std::span<T* const> changes, T* out) {
+    trim(tile, segment, bands, changes);
+    finish<T>(params, zero_is_positive, weights, tile[0], changes, tile.count, out);
   });
 }
 
@@ -83,24 +82,22 @@ void by_tensor(const TensorPass& pass, const TiesParams& params, std::span<const
   map_trimmed<T>(pass, 0, bands, positive, params, models);
 }
 
-// `rows[t]` holds tuned model t and is overwritten.
+// The changes are overwritten.
 template <class T>
-void one_group(const TiesParams& params, std::span<const TiesModel> models, const T* base, std::span<T* const> rows,
+void one_group(const TiesParams& params, std::span<const TiesModel> models, const T* base, std::span<T* const> changes,
                std::int64_t n, T* out) {
   const auto weights = weights_of<T>(models);
-  for (std::size_t t = 0; t < models.size(); ++t) {
-    weights::difference(rows[t], base, n, rows[t]);
-    keep_ranks(top_band(models[t].density, n), std::span<T>(rows[t], static_cast<std::size_t>(n)));
-  }
+  for (std::size_t t = 0; t < models.size(); ++t)
+    keep_ranks(top_band(models[t].density, n), std::span<T>(changes[t], static_cast<std::size_t>(n)));
   Balance votes;
-  if (params.zero_vote == ZeroVote::kMajority) votes.add<T>(params, weights, rows, n);
-  finish<T>(params, votes.votes >= 0, weights, base, rows, n, out);
+  if (params.zero_vote == ZeroVote::kMajority) votes.add<T>(params, weights, changes, n);
+  finish<T>(params, votes.votes >= 0, weights, base, changes, n, out);
 }
 
 template <class T>
 void by_row(const TensorPass& pass, const TiesParams& params, std::span<const TiesModel> models) {
-  merge_rows<T>(pass, [&](const T* base, std::span<T* const> rows, std::int64_t n, T* out) {
-    one_group<T>(params, models, base, rows, n, out);
+  merge_rows<T>(pass, [&](const T* base, std::span<T* const> changes, std::int64_t n, T* out) {
+    one_group<T>(params, models, base, changes, n, out);
   });
 }
 
@@ -145,9 +142,9 @@ class TiesProgram final : public TypedProgram<TiesParams, TiesModel> {
 
 void ties(std::span<const float> base, std::span<const std::span<const float>> tuned, const TiesParams& params,
           std::span<const TiesModel> models, std::span<float> out) {
-  const Rows rows(tuned);
+  const Changes changes(base, tuned);
   std::vector<float> result(out.size());
-  one_group<float>(params, models, base.data(), rows.pointers, static_cast<std::int64_t>(out.size()), result.data());
+  one_group<float>(params, models, base.data(), changes.pointers, static_cast<std::int64_t>(out.size()), result.data());
   std::copy(result.begin(), result.end(), out.begin());
 }
 

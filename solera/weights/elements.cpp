@@ -9,6 +9,7 @@
 
 #include "solera/base/error.h"
 #include "solera/weights/simd.h"
+#include "solera/weights/vector.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "solera/weights/elements.cpp"
@@ -27,6 +28,7 @@ using Words = hn::Rebind<std::uint32_t, D>;
 
 // bfloat16: the upper half of a float32.
 struct BFloat16 {
+  static constexpr std::uint16_t kInfinity = 0x7F80;
   template <class DU, class V>
   static V unpack(DU du, V h) {
     (void)du;
@@ -44,6 +46,7 @@ struct BFloat16 {
 
 // IEEE half: 5 exponent bits, 10 of fraction.
 struct Half {
+  static constexpr std::uint16_t kInfinity = 0x7C00;
   template <class DU, class V>
   static V unpack(DU du, V h) {
     const hn::Rebind<float, DU> df;
@@ -72,37 +75,46 @@ struct Half {
   }
 };
 
-// Tiles of several files are read in turn, so the hardware meets a new page at each: the next tile of the same file is
-// asked for while this one is unpacked. A prefetch past the end does nothing.
-constexpr std::size_t kAhead = 2048;
+// Tiles of several files are read in turn, so the hardware meets a new page at each: the next page of the same file is
+// asked for while this one is unpacked, into the second level, so as not to crowd the tiles out of the first. A
+// prefetch past the end does nothing.
+constexpr std::size_t kAhead = 4096;
 
-template <class Coding>
-bool load_halves(const std::byte* source, std::size_t n, float* HWY_RESTRICT target) {
+// target = finish(values, where they begin).
+template <class Coding, class Finish>
+HWY_INLINE bool load_halves(const std::byte* source, std::size_t n, float* HWY_RESTRICT target, Finish finish) {
   const hn::ScalableTag<float> df;
   const hn::RebindToUnsigned<decltype(df)> du;
   const hn::Rebind<std::uint16_t, decltype(df)> dh;
   const std::size_t lanes = hn::Lanes(df);
-  const auto exponent = hn::Set(du, 0x7F800000u);
-  auto bad = hn::Zero(du);
+  const auto magnitude = hn::Set(dh, std::uint16_t{0x7FFF});
+  auto largest = hn::Zero(dh);
   const auto* halves = reinterpret_cast<const std::uint16_t*>(source);
   std::size_t i = 0;
-  const auto step = [&](const std::uint16_t* from, float* to) {
-    const auto bits = Coding::unpack(du, hn::PromoteTo(du, hn::LoadU(dh, from)));
-    bad = hn::Or(bad, hn::VecFromMask(du, hn::Eq(hn::And(bits, exponent), exponent)));
-    hn::StoreU(hn::BitCast(df, bits), df, to);
+  const auto unpacked = [&](const std::uint16_t* from) {
+    const auto codes = hn::LoadU(dh, from);
+    largest = hn::Max(largest, hn::And(codes, magnitude));
+    return hn::BitCast(df, Coding::unpack(du, hn::PromoteTo(du, codes)));
   };
-  for (; i + lanes <= n; i += lanes) {
-    __builtin_prefetch(halves + i + kAhead);
-    step(halves + i, target + i);
+  const auto step = [&] {
+    hn::StoreU(finish(df, unpacked(halves + i), i), df, target + i);
+    i += lanes;
+  };
+  while (i + 2 * lanes <= n) {
+    __builtin_prefetch(halves + i + kAhead, 0, 2);
+    step();
+    step();
   }
+  if (i + lanes <= n) step();
   if (i < n) {
     std::uint16_t in[HWY_MAX_BYTES / 4] = {};
     float out[HWY_MAX_BYTES / 4];
     std::memcpy(in, source + 2 * i, 2 * (n - i));
-    step(in, out);
-    std::memcpy(target + i, out, 4 * (n - i));
+    hn::StoreU(unpacked(in), df, out);
+    const hn::CappedTag<float, 1> d1;
+    for (std::size_t j = 0; i < n; ++i, ++j) hn::StoreU(finish(d1, hn::LoadU(d1, out + j), i), d1, target + i);
   }
-  return hn::AllTrue(du, hn::Eq(bad, hn::Zero(du)));
+  return hn::AllTrue(dh, hn::Lt(largest, hn::Set(dh, Coding::kInfinity)));
 }
 
 template <class Coding>
@@ -128,32 +140,66 @@ void store_halves(const float* HWY_RESTRICT source, std::size_t n, std::byte* ta
   }
 }
 
-bool load_bf16(const std::byte* source, std::size_t n, float* target) {
-  return load_halves<BFloat16>(source, n, target);
-}
-bool load_f16(const std::byte* source, std::size_t n, float* target) { return load_halves<Half>(source, n, target); }
-void store_bf16(const float* source, std::size_t n, std::byte* target) { store_halves<BFloat16>(source, n, target); }
-void store_f16(const float* source, std::size_t n, std::byte* target) { store_halves<Half>(source, n, target); }
-
 // Copies and looks for exponents of all ones on the way.
-bool load_f32(const std::byte* source, std::size_t n, float* HWY_RESTRICT target) {
-  const hn::ScalableTag<std::uint32_t> du;
-  const std::size_t lanes = hn::Lanes(du);
-  const auto exponent = hn::Set(du, 0x7F800000u);
-  auto bad = hn::Zero(du);
+template <class Finish>
+HWY_INLINE bool load_singles(const std::byte* source, std::size_t n, float* HWY_RESTRICT target, Finish finish) {
+  const hn::ScalableTag<float> df;
+  const hn::RebindToUnsigned<decltype(df)> du;
+  const std::size_t lanes = hn::Lanes(df);
+  const auto magnitude = hn::Set(du, 0x7FFFFFFFu);
+  auto largest = hn::Zero(du);
   const auto* in = reinterpret_cast<const std::uint32_t*>(source);
-  auto* out = reinterpret_cast<std::uint32_t*>(target);
   std::size_t i = 0;
   for (; i + lanes <= n; i += lanes) {
     const auto bits = hn::LoadU(du, in + i);
-    bad = hn::Or(bad, hn::VecFromMask(du, hn::Eq(hn::And(bits, exponent), exponent)));
-    hn::StoreU(bits, du, out + i);
+    largest = hn::Max(largest, hn::And(bits, magnitude));
+    hn::StoreU(finish(df, hn::BitCast(df, bits), i), df, target + i);
   }
-  bool finite = hn::AllTrue(du, hn::Eq(bad, hn::Zero(du)));
-  if (i < n) std::memcpy(target + i, source + 4 * i, 4 * (n - i));
-  for (; i < n; ++i) finite = finite && std::isfinite(target[i]);
+  bool finite = hn::AllTrue(du, hn::Lt(largest, hn::Set(du, 0x7F800000u)));
+  const hn::CappedTag<float, 1> d1;
+  for (; i < n; ++i) {
+    float value;
+    std::memcpy(&value, source + 4 * i, 4);
+    finite = finite && std::isfinite(value);
+    hn::StoreU(finish(d1, hn::Set(d1, value), i), d1, target + i);
+  }
   return finite;
 }
+
+struct Plain {
+  template <class D, class V>
+  HWY_INLINE V operator()(D, V v, std::size_t) const {
+    return v;
+  }
+};
+struct Minus {
+  const float* base;
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V v, std::size_t i) const {
+    return hn::Sub(v, hn::LoadU(d, base + i));
+  }
+};
+
+bool load_bf16(const std::byte* source, std::size_t n, float* target) {
+  return load_halves<BFloat16>(source, n, target, Plain());
+}
+bool load_f16(const std::byte* source, std::size_t n, float* target) {
+  return load_halves<Half>(source, n, target, Plain());
+}
+bool load_f32(const std::byte* source, std::size_t n, float* target) {
+  return load_singles(source, n, target, Plain());
+}
+bool change_bf16(const std::byte* source, const float* base, std::size_t n, float* target) {
+  return load_halves<BFloat16>(source, n, target, Minus{base});
+}
+bool change_f16(const std::byte* source, const float* base, std::size_t n, float* target) {
+  return load_halves<Half>(source, n, target, Minus{base});
+}
+bool change_f32(const std::byte* source, const float* base, std::size_t n, float* target) {
+  return load_singles(source, n, target, Minus{base});
+}
+void store_bf16(const float* source, std::size_t n, std::byte* target) { store_halves<BFloat16>(source, n, target); }
+void store_f16(const float* source, std::size_t n, std::byte* target) { store_halves<Half>(source, n, target); }
 
 }  // namespace solera::weights::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -164,6 +210,9 @@ namespace solera::weights {
 HWY_EXPORT(load_bf16);
 HWY_EXPORT(load_f16);
 HWY_EXPORT(load_f32);
+HWY_EXPORT(change_bf16);
+HWY_EXPORT(change_f16);
+HWY_EXPORT(change_f32);
 HWY_EXPORT(store_bf16);
 HWY_EXPORT(store_f16);
 
@@ -340,6 +389,29 @@ bool load(DType dtype, const std::byte* source, std::int64_t n, double* target) 
     finite = load(dtype, source + 2 * i, count, piece) && finite;
     std::copy_n(piece, count, target + i);
   }
+  return finite;
+}
+
+bool load_change(DType dtype, const std::byte* source, const float* base, std::int64_t n, float* target) {
+  const auto count = static_cast<std::size_t>(n);
+  switch (dtype) {
+    case DType::kBF16:
+      return HWY_DYNAMIC_DISPATCH(change_bf16)(source, base, count, target);
+    case DType::kF16:
+      return HWY_DYNAMIC_DISPATCH(change_f16)(source, base, count, target);
+    case DType::kF32:
+      return HWY_DYNAMIC_DISPATCH(change_f32)(source, base, count, target);
+    default: {
+      const bool finite = load_rare(dtype, source, n, target);
+      difference(target, base, n, target);
+      return finite;
+    }
+  }
+}
+
+bool load_change(DType dtype, const std::byte* source, const double* base, std::int64_t n, double* target) {
+  const bool finite = load(dtype, source, n, target);
+  difference(target, base, n, target);
   return finite;
 }
 

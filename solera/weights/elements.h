@@ -21,6 +21,9 @@ using checkpoint::DType;
 // convert too (for statistics). Throws Error (internal) for F8_E8M0 and F4.
 bool load(DType dtype, const std::byte* source, std::int64_t n, float* target);
 bool load(DType dtype, const std::byte* source, std::int64_t n, double* target);
+// The same minus `base`, in one sweep: target = stored - base, rounded once. Returns whether what is stored is finite.
+bool load_change(DType dtype, const std::byte* source, const float* base, std::int64_t n, float* target);
+bool load_change(DType dtype, const std::byte* source, const double* base, std::int64_t n, double* target);
 void store(DType dtype, const float* source, std::int64_t n, std::byte* target);
 void store(DType dtype, const double* source, std::int64_t n, std::byte* target);
 

@@ -5,6 +5,7 @@
 
 #include "solera/base/error.h"
 #include "solera/base/files.h"
+#include "solera/weights/vector.h"
 
 namespace solera::weights {
 
@@ -66,12 +67,27 @@ template <class T>
 
 template <class T>
 void convert(const Engine& engine, const Operand& operand, std::int64_t first, std::int64_t count,
-             const std::byte* bytes, T* target) {
+             const std::byte* bytes, T* target, const T* base) {
   const DType dtype = operand.tensor->dtype;
-  const bool finite = load(dtype, bytes, count, target);
-  if (!finite && !engine.allow_nonfinite)
+  const bool rounds = operand.cast && loses_bits(dtype, *operand.cast);
+  const bool finite =
+      base && !rounds ? load_change(dtype, bytes, base, count, target) : load(dtype, bytes, count, target);
+  if (!finite && !engine.allow_nonfinite) {
+    load(dtype, bytes, count, target);
     refuse_nonfinite(operand, first, std::span<const T>(target, static_cast<std::size_t>(count)));
-  if (operand.cast && loses_bits(dtype, *operand.cast)) round_to(*operand.cast, target, count);
+  }
+  if (!rounds) return;
+  round_to(*operand.cast, target, count);
+  if (base) difference(target, base, count, target);
+}
+
+// Elements [at, at + count) of all operands become rows; their views begin at element `begin`.
+template <class T>
+void convert_all(Scratch<T>& scratch, const Engine& engine, std::span<const Operand> operands, std::int64_t begin,
+                 std::int64_t at, std::int64_t count, Reading reading) {
+  for (std::size_t k = 0; k < operands.size(); ++k)
+    convert<T>(engine, operands[k], at, count, scratch.views[k].data() + bytes_of(operands[k], at - begin),
+               scratch.rows[k], reading == Reading::kChanges && k > 0 ? scratch.rows[0] : nullptr);
 }
 
 // Elements [first, last) of every operand become views; the range after them is asked for ahead of its use.
@@ -105,7 +121,7 @@ void check_sources(std::span<const Operand> operands) {
 
 template <class T>
 void for_tiles(const Engine& engine, std::span<const Operand> operands, int extra,
-               const std::function<void(const Tile<T>&, std::int64_t, int)>& tile) {
+               const std::function<void(const Tile<T>&, std::int64_t, int)>& tile, Reading reading) {
   require_alike(operands);
   const std::int64_t n = operands.front().tensor->elements(), block = engine.blocking.block;
   const std::int64_t chunk = block * engine.blocking.blocks_per_chunk;
@@ -117,9 +133,7 @@ void for_tiles(const Engine& engine, std::span<const Operand> operands, int extr
     for (std::int64_t at = begin; at < end;) {
       const std::int64_t block_end = std::min(end, (at / block + 1) * block);
       const std::int64_t count = std::min(kTile, block_end - at);
-      for (std::size_t k = 0; k < inputs; ++k)
-        convert(engine, operands[k], at, count, scratch->views[k].data() + bytes_of(operands[k], at - begin),
-                scratch->rows[k]);
+      convert_all(*scratch, engine, operands, begin, at, count, reading);
       tile(Tile<T>{at, count, scratch->rows, at + count == end}, at / block, worker);
       at += count;
     }
@@ -129,7 +143,7 @@ void for_tiles(const Engine& engine, std::span<const Operand> operands, int extr
 
 template <class T>
 void for_rows(const Engine& engine, std::span<const Operand> operands, std::int64_t row, int extra,
-              const std::function<void(const Tile<T>&)>& tile) {
+              const std::function<void(const Tile<T>&)>& tile, Reading reading) {
   require_alike(operands);
   const std::int64_t n = operands.front().tensor->elements();
   if (n == 0) return;
@@ -140,9 +154,7 @@ void for_rows(const Engine& engine, std::span<const Operand> operands, std::int6
     const std::int64_t begin = index * rows_per_chunk * row, end = std::min(n, begin + rows_per_chunk * row);
     open_views(*scratch, engine, operands, begin, end, engine.pool->size());
     for (std::int64_t at = begin; at < end; at += row) {
-      for (std::size_t k = 0; k < inputs; ++k)
-        convert(engine, operands[k], at, row, scratch->views[k].data() + bytes_of(operands[k], at - begin),
-                scratch->rows[k]);
+      convert_all(*scratch, engine, operands, begin, at, row, reading);
       tile(Tile<T>{at, row, scratch->rows, at + row == end});
     }
     check_sources(operands);
@@ -150,22 +162,23 @@ void for_rows(const Engine& engine, std::span<const Operand> operands, std::int6
 }
 
 template <class T>
-void load_range(const Engine& engine, const Operand& operand, std::int64_t first, std::int64_t count, T* target) {
+void load_range(const Engine& engine, const Operand& operand, std::int64_t first, std::int64_t count, T* target,
+                const T* base) {
   std::vector<std::byte> scratch;
   const auto bytes = operand.model->read(*operand.tensor, bytes_of(operand, first), bytes_of(operand, count), scratch);
-  convert(engine, operand, first, count, bytes.data(), target);
+  convert(engine, operand, first, count, bytes.data(), target, base);
 }
 
 template void for_tiles<float>(const Engine&, std::span<const Operand>, int,
-                               const std::function<void(const Tile<float>&, std::int64_t, int)>&);
+                               const std::function<void(const Tile<float>&, std::int64_t, int)>&, Reading);
 template void for_tiles<double>(const Engine&, std::span<const Operand>, int,
-                                const std::function<void(const Tile<double>&, std::int64_t, int)>&);
+                                const std::function<void(const Tile<double>&, std::int64_t, int)>&, Reading);
 template void for_rows<float>(const Engine&, std::span<const Operand>, std::int64_t, int,
-                              const std::function<void(const Tile<float>&)>&);
+                              const std::function<void(const Tile<float>&)>&, Reading);
 template void for_rows<double>(const Engine&, std::span<const Operand>, std::int64_t, int,
-                               const std::function<void(const Tile<double>&)>&);
-template void load_range<float>(const Engine&, const Operand&, std::int64_t, std::int64_t, float*);
-template void load_range<double>(const Engine&, const Operand&, std::int64_t, std::int64_t, double*);
+                               const std::function<void(const Tile<double>&)>&, Reading);
+template void load_range<float>(const Engine&, const Operand&, std::int64_t, std::int64_t, float*, const float*);
+template void load_range<double>(const Engine&, const Operand&, std::int64_t, std::int64_t, double*, const double*);
 
 bool needs_double(std::span<const Operand> operands) {
   return std::any_of(operands.begin(), operands.end(), [](const Operand& operand) {

@@ -5,7 +5,7 @@
 //   auto sums = reduce<float, Sum>(engine, operands, [](const Tile<float>& t, Sum& s) { s.add(t[0], t.count); });
 //
 // A tensor is cut into blocks of 65,536 elements counted from its start; a chunk is some whole blocks and the unit of
-// parallel work; a tile is up to 2,048 elements of one block, already float32 (or float64), in cache. A Reduce keeps
+// parallel work; a tile is up to 1,024 elements of one block, already float32 (or float64), in cache. A Reduce keeps
 // one state a block, fed tile by tile in order, and combines them in a fixed binary tree: neighbours first, then pairs
 // of neighbours. Everything runs on the engine's pool; passes may run inside a loop of the same pool.
 #pragma once
@@ -22,7 +22,7 @@
 
 namespace solera::weights {
 
-inline constexpr std::int64_t kTile = 2048;
+inline constexpr std::int64_t kTile = 1024;
 
 struct Blocking {
   std::int64_t block = 65536;  // elements; tests shrink it
@@ -36,7 +36,10 @@ struct Engine {
   std::function<void(std::uint64_t)> on_bytes_read;  // progress; may be empty; called from any thread
 };
 
-// Elements [first, first + count) of every operand. Operand k is tile[k].
+// What a pass makes of its operands: their values, or operand 0 (the base) and what the others change of it.
+enum class Reading { kValues, kChanges };
+
+// Elements [first, first + count) of every operand. Operand k is tile[k], less tile[0] where changes are read.
 template <class T>
 struct Tile {
   std::int64_t first = 0;
@@ -61,36 +64,42 @@ class Sink {
 // when a stop is requested.
 template <class T>
 void for_tiles(const Engine& engine, std::span<const Operand> operands, int extra,
-               const std::function<void(const Tile<T>& tile, std::int64_t block, int worker)>& tile);
+               const std::function<void(const Tile<T>& tile, std::int64_t block, int worker)>& tile,
+               Reading reading = Reading::kValues);
 
 // The same over whole rows of `row` elements (the last dimension): a tile is one row, whatever its length.
 template <class T>
 void for_rows(const Engine& engine, std::span<const Operand> operands, std::int64_t row, int extra,
-              const std::function<void(const Tile<T>& tile)>& tile);
+              const std::function<void(const Tile<T>& tile)>& tile, Reading reading = Reading::kValues);
 
-// The values of elements [first, first + count) of one operand, for samples and small tensors.
+// The values of elements [first, first + count) of one operand, less `base` if given, for samples and small tensors.
 template <class T>
-void load_range(const Engine& engine, const Operand& operand, std::int64_t first, std::int64_t count, T* target);
+void load_range(const Engine& engine, const Operand& operand, std::int64_t first, std::int64_t count, T* target,
+                const T* base = nullptr);
 
 // One output tile from one input tile: `f(tile, out)`; out has tile.count entries.
 template <class T, class F>
-void map(const Engine& engine, std::span<const Operand> operands, Sink& sink, F f) {
-  for_tiles<T>(engine, operands, 1, [&](const Tile<T>& tile, std::int64_t, int) {
-    T* out = tile.inputs.back();
-    f(Tile<T>{tile.first, tile.count, tile.inputs.first(tile.inputs.size() - 1), tile.last}, out);
-    sink.write(tile.first, std::span<const T>(out, static_cast<std::size_t>(tile.count)), tile.last);
-  });
+void map(const Engine& engine, std::span<const Operand> operands, Sink& sink, F f, Reading reading = Reading::kValues) {
+  for_tiles<T>(
+      engine, operands, 1,
+      [&](const Tile<T>& tile, std::int64_t, int) {
+        T* out = tile.inputs.back();
+        f(Tile<T>{tile.first, tile.count, tile.inputs.first(tile.inputs.size() - 1), tile.last}, out);
+        sink.write(tile.first, std::span<const T>(out, static_cast<std::size_t>(tile.count)), tile.last);
+      },
+      reading);
 }
 
 // State: default-constructible, `f(tile, state)` feeds it, `state.merge(const State& right)` appends the right
 // neighbour.
 template <class T, class State, class F>
-State reduce(const Engine& engine, std::span<const Operand> operands, F f) {
+State reduce(const Engine& engine, std::span<const Operand> operands, F f, Reading reading = Reading::kValues) {
   const std::int64_t n = operands.front().tensor->elements();
   const std::int64_t blocks = (n + engine.blocking.block - 1) / engine.blocking.block;
   std::vector<State> states(static_cast<std::size_t>(blocks > 0 ? blocks : 1));
-  for_tiles<T>(engine, operands, 0,
-               [&](const Tile<T>& tile, std::int64_t block, int) { f(tile, states[static_cast<std::size_t>(block)]); });
+  for_tiles<T>(
+      engine, operands, 0,
+      [&](const Tile<T>& tile, std::int64_t block, int) { f(tile, states[static_cast<std::size_t>(block)]); }, reading);
   for (std::size_t step = 1; step < states.size(); step *= 2)
     for (std::size_t i = 0; i + step < states.size(); i += 2 * step) states[i].merge(states[i + step]);
   return std::move(states.front());

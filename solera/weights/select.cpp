@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <type_traits>
 
 #include "solera/base/random.h"
@@ -43,25 +44,24 @@ void settle_nan(const Engine& engine, T* values, std::int64_t n) {
   if (engine.allow_nonfinite) std::replace_if(values, values + n, [](T v) { return std::isnan(v); }, T(0));
 }
 
-// Turns a tile of stored values into the values of its streams; stream t is then tile[t + base].
-template <class T>
-void to_changes(const Engine& engine, const Tile<T>& tile, bool base) {
-  for (std::size_t k = base ? 1 : 0; k < tile.inputs.size(); ++k) {
-    if (base) difference(tile[k], tile[0], tile.count, tile[k]);
-    settle_nan(engine, tile[k], tile.count);
-  }
+// The operand of a stream.
+std::size_t operand_of(std::size_t stream, Reading reading) { return stream + (reading == Reading::kChanges ? 1 : 0); }
+
+std::size_t stream_count(const Segment& segment, Reading reading) {
+  return segment.operands.size() - operand_of(0, reading);
 }
 
-// Elements [first, first + count) of one stream.
+// Elements [first, first + count) of a segment: the base's, where changes are read, then those of any of its streams.
 template <class T>
-void load_changes(const Engine& engine, const Segment& segment, bool base, std::size_t stream, std::int64_t first,
-                  std::int64_t count, T* target) {
-  load_range(engine, segment.operands[stream + (base ? 1 : 0)], first, count, target);
-  if (base) {
-    std::vector<T> zero(static_cast<std::size_t>(count));
-    load_range(engine, segment.operands[0], first, count, zero.data());
-    difference(target, zero.data(), count, target);
-  }
+void load_base(const Engine& engine, const Segment& segment, Reading reading, std::int64_t first, std::int64_t count,
+               T* base) {
+  if (reading == Reading::kChanges) load_range(engine, segment.operands[0], first, count, base);
+}
+template <class T>
+void load_stream(const Engine& engine, const Segment& segment, Reading reading, std::size_t stream, std::int64_t first,
+                 std::int64_t count, const T* base, T* target) {
+  load_range(engine, segment.operands[operand_of(stream, reading)], first, count, target,
+             reading == Reading::kChanges ? base : nullptr);
   settle_nan(engine, target, count);
 }
 
@@ -76,14 +76,76 @@ struct Bracket {
   T low = 0, high = kInfinity<T>;
 };
 
-// Sixteen neighbours at a time from evenly spaced places, jittered by a counter-based draw: one or two cache lines
-// each.
 template <class T>
-std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment> segments, bool base,
+T kth_largest(std::span<const T> magnitudes, std::int64_t k);
+
+// The magnitude of a rank, how many entries have it and how many of those are before the cut.
+template <class T>
+struct Found {
+  T value = 0;
+  std::int64_t ties = 0, wanted = 0;
+};
+
+// From the count of a bracket and the magnitudes inside it; none if the rank lies outside.
+template <class T>
+std::optional<Found<T>> find_rank(const BandCount& count, std::span<const T> inside, const Bracket<T>& bracket,
+                                  std::int64_t rank) {
+  std::int64_t wanted = rank - count.above;
+  if (wanted <= 0) return std::nullopt;
+  if (wanted <= count.at_high) return Found<T>{bracket.high, count.at_high, wanted};
+  wanted -= count.at_high;
+  if (wanted <= count.between) {
+    const T value = kth_largest(inside, wanted);
+    std::vector<T> unused(inside.size());
+    const BandCount ties = count_band(inside.data(), value, value, count.between, unused.data());
+    return Found<T>{value, ties.at_high, wanted - ties.above};
+  }
+  wanted -= count.between;
+  if (wanted > count.at_low) return std::nullopt;
+  return Found<T>{bracket.low, count.at_low, wanted};
+}
+
+// Order statistics around the p-quantile (from the top) of magnitudes, `spread` places to both sides.
+template <class T>
+Bracket<T> bracket_of(std::span<const T> magnitudes, double p, double spread) {
+  const double m = static_cast<double>(magnitudes.size());
+  const auto order = [&](double from_top) { return kth_largest(magnitudes, static_cast<std::int64_t>(from_top) + 1); };
+  Bracket<T> result;
+  if (p * m - spread >= 1) result.high = order(p * m - spread);
+  if (p * m + spread < m - 1) result.low = order(p * m + spread);
+  return result;
+}
+
+// In memory, k from 1: what every 32nd entry brackets is collected in one sweep, many times faster than partitioning.
+template <class T>
+T kth_largest(std::span<const T> magnitudes, std::int64_t k) {
+  constexpr std::size_t kEvery = 32;
+  const auto n = static_cast<std::int64_t>(magnitudes.size());
+  if (magnitudes.size() >= 64 * kEvery) {
+    std::vector<T> part;
+    for (std::size_t i = kEvery / 2; i < magnitudes.size(); i += kEvery) part.push_back(magnitudes[i]);
+    const double p = static_cast<double>(k) / static_cast<double>(n), m = static_cast<double>(part.size());
+    const Bracket<T> bracket = bracket_of<T>(part, p, 4 * std::sqrt(m * p * (1 - p)) + 3);
+    const auto between = std::make_unique_for_overwrite<T[]>(magnitudes.size());
+    const BandCount count = count_band(magnitudes.data(), bracket.low, bracket.high, n, between.get());
+    const std::span<const T> inside(between.get(), static_cast<std::size_t>(count.between));
+    if (2 * count.between < n)
+      if (const auto found = find_rank(count, inside, bracket, k)) return found->value;
+  }
+  std::vector<T> copy(magnitudes.begin(), magnitudes.end());
+  const auto nth = copy.begin() + (k - 1);
+  std::nth_element(copy.begin(), nth, copy.end(), std::greater<>());
+  return *nth;
+}
+
+// Neighbours at a time from evenly spaced places, jittered by a counter-based draw: one or two cache lines each.
+constexpr std::int64_t kRun = 64;
+
+template <class T>
+std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment> segments, Reading reading,
                                    std::int64_t total) {
-  constexpr std::int64_t kRun = 32;
   const std::int64_t wanted = std::clamp<std::int64_t>(total / 128, 1 << 14, 1 << 20);
-  const std::size_t streams = segments.front().operands.size() - (base ? 1 : 0);
+  const std::size_t streams = stream_count(segments.front(), reading);
   std::vector<std::vector<T>> samples(streams);
   const RandomStream jitter({.seed = 0, .purpose = "select.sample"});
   Engine quiet = engine;
@@ -94,7 +156,7 @@ std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment
     std::vector<std::vector<T>> part(streams, std::vector<T>(static_cast<std::size_t>(runs * kRun)));
     std::vector<std::int64_t> lengths(static_cast<std::size_t>(runs));
     engine.pool->for_each((runs + 255) / 256, [&](std::int64_t batch, int) {
-      std::array<T, kRun> from, zero;
+      std::array<T, kRun> from, base;
       for (std::int64_t r = batch * 256; r < std::min(runs, batch * 256 + 256); ++r) {
         const std::int64_t begin = n * r / runs, room = n * (r + 1) / runs - begin;
         const std::int64_t shift = room > kRun
@@ -103,11 +165,9 @@ std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment
                                        : 0;
         const std::int64_t at = begin + shift, count = std::min(kRun, n - at);
         lengths[static_cast<std::size_t>(r)] = count;
-        if (base) load_range(quiet, segment.operands[0], at, count, zero.data());
+        load_base(quiet, segment, reading, at, count, base.data());
         for (std::size_t t = 0; t < streams; ++t) {
-          load_range(quiet, segment.operands[t + (base ? 1 : 0)], at, count, from.data());
-          if (base) difference(from.data(), zero.data(), count, from.data());
-          settle_nan(quiet, from.data(), count);
+          load_stream(quiet, segment, reading, t, at, count, base.data(), from.data());
           for (std::int64_t i = 0; i < count; ++i)
             part[t][static_cast<std::size_t>(r * kRun + i)] = std::abs(from[static_cast<std::size_t>(i)]);
         }
@@ -122,25 +182,27 @@ std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment
   return samples;
 }
 
-// Order statistics of the sample around the wanted rank. Neighbours are alike, so the deviation is taken twice as large
-// as independent draws would have it; the bracket spans 3.5 of them on both sides.
+// The standard deviation of how many of the sample exceed its p-quantile. A run of neighbours is one draw, since they
+// are alike, and runs stand in the order of their places, so half the mean square of successive differences estimates
+// the variance of a run's count (von Neumann 1941), whatever the tensor's own structure. A part of the runs is enough.
 template <class T>
-Bracket<T> bracket_of(std::vector<T>& sample, std::int64_t rank, std::int64_t total) {
-  const double m = static_cast<double>(sample.size());
-  const double p = static_cast<double>(rank) / static_cast<double>(total);
-  const double spread = (7.0 * std::sqrt(m * p * (1 - p)) + 7.0);
-  auto rest = sample.begin();  // what is behind the first order statistic stays behind it
-  const auto order = [&](double from_top) {
-    const auto nth = sample.begin() + static_cast<std::int64_t>(from_top);
-    std::nth_element(rest, nth, sample.end(), std::greater<>());
-    rest = nth;
-    return *nth;
-  };
-  Bracket<T> result;
-  if (p * m - spread >= 1) result.high = order(p * m - spread);
-  if (p * m + spread < m - 1) result.low = order(p * m + spread);
-  if (detail::select_tuning().miss) result.low = result.high;
-  return result;
+double deviation_of(std::span<const T> sample, double p) {
+  const std::size_t runs = sample.size() / kRun, every = runs < 512 ? 1 : 8;
+  if (runs < 2) return static_cast<double>(sample.size());
+  std::vector<T> part;
+  for (std::size_t i = 0; i + kRun <= sample.size(); i += every * kRun)
+    part.insert(part.end(), sample.begin() + static_cast<std::ptrdiff_t>(i),
+                sample.begin() + static_cast<std::ptrdiff_t>(i + kRun));
+  const T quantile = kth_largest<T>(part, 1 + static_cast<std::int64_t>(p * static_cast<double>(part.size() - 1)));
+  double squares = 0;
+  std::int64_t previous = 0;
+  for (std::size_t i = 0; i < part.size(); i += kRun) {
+    const auto begin = part.begin() + static_cast<std::ptrdiff_t>(i);
+    const std::int64_t count = std::count_if(begin, begin + kRun, [&](T v) { return v > quantile; });
+    if (i > 0) squares += static_cast<double>((count - previous) * (count - previous));
+    previous = count;
+  }
+  return std::sqrt(0.5 * squares * static_cast<double>(every));
 }
 
 // What one pass learns of one request. Every block's part is kept apart, so that ties can be counted up to any place.
@@ -183,10 +245,10 @@ struct Tally {
 // How many entries of a block have a magnitude.
 using CountEqual = std::function<std::int64_t(std::size_t segment, std::int64_t block)>;
 
-// Finds the position of the `wanted`-th entry of the cut's magnitude: block by block, then within one.
+// Finds the position of the `wanted`-th entry of the cut's magnitude: block by block, then tile by tile within one.
 template <class T>
-void locate(const Engine& engine, std::span<const Segment> segments, bool base, std::size_t stream, std::int64_t wanted,
-            const CountEqual& equal, Cut<T>& cut) {
+void locate(const Engine& engine, std::span<const Segment> segments, Reading reading, std::size_t stream,
+            std::int64_t wanted, const CountEqual& equal, Cut<T>& cut) {
   const std::int64_t block = engine.blocking.block;
   for (std::size_t s = 0; s < segments.size(); ++s) {
     const std::int64_t n = elements(segments[s]);
@@ -196,33 +258,45 @@ void locate(const Engine& engine, std::span<const Segment> segments, bool base, 
         wanted -= here;
         continue;
       }
-      const std::int64_t count = std::min(block, n - first);
-      std::vector<T> v(static_cast<std::size_t>(count));
-      load_changes(engine, segments[s], base, stream, first, count, v.data());
       cut.segment = s;
-      for (std::int64_t i = 0; i < count; ++i)
-        if (std::abs(v[static_cast<std::size_t>(i)]) == cut.value && --wanted == 0) {
-          cut.last = first + i;
-          return;
+      const std::int64_t end = std::min(n, first + block);
+      std::array<T, kTile> base, v, unused;
+      for (std::int64_t at = first; at < end; at += kTile) {
+        const std::int64_t count = std::min(kTile, end - at);
+        load_base(engine, segments[s], reading, at, count, base.data());
+        load_stream(engine, segments[s], reading, stream, at, count, base.data(), v.data());
+        const std::int64_t ties = count_band(v.data(), cut.value, cut.value, count, unused.data()).at_high;
+        if (ties < wanted) {
+          wanted -= ties;
+          continue;
         }
+        for (std::size_t i = 0;; ++i)
+          if (std::abs(v[i]) == cut.value && --wanted == 0) {
+            cut.last = at + static_cast<std::int64_t>(i);
+            return;
+          }
+      }
     }
   }
 }
 
 // Ties counted by a pass of their own, where no tally has them.
 template <class T>
-CountEqual count_equal(const Engine& engine, std::span<const Segment> segments, bool base, std::size_t stream,
+CountEqual count_equal(const Engine& engine, std::span<const Segment> segments, Reading reading, std::size_t stream,
                        T value) {
   auto counts = std::make_shared<std::vector<std::vector<std::int64_t>>>();
   for (const Segment& segment : segments) {
     std::vector<std::int64_t>& here =
         counts->emplace_back(static_cast<std::size_t>(elements(segment) / engine.blocking.block + 1));
-    for_tiles<T>(engine, segment.operands, 0, [&](const Tile<T>& tile, std::int64_t block, int) {
-      to_changes(engine, tile, base);
-      const T* v = tile[stream + (base ? 1 : 0)];
-      here[static_cast<std::size_t>(block)] +=
-          std::count_if(v, v + tile.count, [&](T x) { return std::abs(x) == value; });
-    });
+    for_tiles<T>(
+        engine, segment.operands, 0,
+        [&](const Tile<T>& tile, std::int64_t block, int) {
+          T* v = tile[operand_of(stream, reading)];
+          settle_nan(engine, v, tile.count);
+          here[static_cast<std::size_t>(block)] +=
+              std::count_if(v, v + tile.count, [&](T x) { return std::abs(x) == value; });
+        },
+        reading);
   }
   return
       [counts](std::size_t segment, std::int64_t block) { return (*counts)[segment][static_cast<std::size_t>(block)]; };
@@ -231,27 +305,28 @@ CountEqual count_equal(const Engine& engine, std::span<const Segment> segments, 
 // The exact value by its bits: half of them in one pass, the other half in a second. Magnitudes are ordered as their
 // bits.
 template <class T>
-void by_histogram(const Engine& engine, std::span<const Segment> segments, bool base, const RankRequest& request,
-                  Cut<T>& cut, std::int64_t& ties) {
+Found<T> by_histogram(const Engine& engine, std::span<const Segment> segments, Reading reading,
+                      const RankRequest& request) {
   using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
   constexpr int kWidth = sizeof(T) * 8, kDigit = 16;
   Bits prefix = 0;
-  std::int64_t rank = request.rank;
+  std::int64_t rank = request.rank, ties = 0;
   for (int shift = kWidth - kDigit; shift >= 0; shift -= kDigit) {
     std::vector<std::int64_t> histogram(1 << kDigit);
     for (const Segment& segment : segments) {
       std::vector<std::vector<std::int64_t>> parts(static_cast<std::size_t>(engine.pool->size()));
-      for_tiles<T>(engine, segment.operands, 0, [&](const Tile<T>& tile, std::int64_t, int worker) {
+      const auto count = [&](const Tile<T>& tile, std::int64_t, int worker) {
         auto& part = parts[static_cast<std::size_t>(worker)];
         part.resize(histogram.size());
-        to_changes(engine, tile, base);
-        const T* v = tile[request.stream + (base ? 1 : 0)];
+        T* v = tile[operand_of(request.stream, reading)];
+        settle_nan(engine, v, tile.count);
         for (std::int64_t i = 0; i < tile.count; ++i) {
           const Bits bits = std::bit_cast<Bits>(std::abs(v[i]));
           if (shift + kDigit == kWidth || bits >> (shift + kDigit) == prefix >> (shift + kDigit))
             ++part[static_cast<std::size_t>((bits >> shift) & ((1u << kDigit) - 1))];
         }
-      });
+      };
+      for_tiles<T>(engine, segment.operands, 0, count, reading);
       for (const auto& part : parts)
         for (std::size_t digit = 0; digit < part.size(); ++digit) histogram[digit] += part[digit];
     }
@@ -260,58 +335,37 @@ void by_histogram(const Engine& engine, std::span<const Segment> segments, bool 
     prefix |= static_cast<Bits>(digit) << shift;
     ties = histogram[digit];
   }
-  cut.value = std::bit_cast<T>(prefix);
-  cut.segment = 0;
-  cut.last = rank;  // how many of the ties are wanted; the caller turns it into a position
+  return {std::bit_cast<T>(prefix), ties, rank};
 }
 
-// From a tally to the value, the number of entries with it and how many of those are wanted; false if the bracket
-// missed.
+// From a tally to the magnitude of a rank; none if the bracket missed.
 template <class T>
-bool resolve(const Tally<T>& tally, const Bracket<T>& bracket, std::int64_t rank, T& value, std::int64_t& ties,
-             std::int64_t& wanted) {
-  std::int64_t at_high = 0, at_low = 0;
+std::optional<Found<T>> resolve(const Tally<T>& tally, const Bracket<T>& bracket, std::int64_t rank) {
+  BandCount count;
   for (const auto& segment : tally.blocks)
     for (const auto& block : segment) {
-      at_high += block.at_high;
-      at_low += block.at_low;
+      count.at_high += block.at_high;
+      count.at_low += block.at_low;
     }
-  wanted = rank - std::accumulate(tally.above.begin(), tally.above.end(), std::int64_t{0});
-  if (wanted <= 0) return false;
-  if (wanted <= at_high) {
-    value = bracket.high;
-    ties = at_high;
-    return true;
-  }
-  wanted -= at_high;
+  count.above = std::accumulate(tally.above.begin(), tally.above.end(), std::int64_t{0});
   std::vector<T> inside;
   for (const auto& list : tally.between) inside.insert(inside.end(), list.begin(), list.end());
-  if (wanted <= static_cast<std::int64_t>(inside.size())) {
-    auto nth = inside.begin() + (wanted - 1);
-    std::nth_element(inside.begin(), nth, inside.end(), std::greater<>());
-    value = *nth;
-    ties = std::count(inside.begin(), inside.end(), value);
-    wanted -= std::count_if(inside.begin(), nth, [&](T v) { return v > value; });
-    return true;
-  }
-  wanted -= static_cast<std::int64_t>(inside.size());
-  if (wanted > at_low) return false;
-  value = bracket.low;
-  ties = at_low;
-  return true;
+  count.between = static_cast<std::int64_t>(inside.size());
+  return find_rank<T>(count, inside, bracket, rank);
 }
 
 // The whole of the segments' streams in memory, in order of position.
 template <class T>
-std::vector<Cut<T>> select_small(const Engine& engine, std::span<const Segment> segments, bool base,
+std::vector<Cut<T>> select_small(const Engine& engine, std::span<const Segment> segments, Reading reading,
                                  std::span<const RankRequest> requests) {
-  const std::size_t streams = segments.front().operands.size() - (base ? 1 : 0);
+  const std::size_t streams = stream_count(segments.front(), reading);
   std::vector<std::vector<T>> values(streams);
   for (const Segment& segment : segments) {
     const std::int64_t n = elements(segment);
-    std::vector<T> v(static_cast<std::size_t>(n));
+    std::vector<T> base(static_cast<std::size_t>(n)), v(base.size());
+    load_base(engine, segment, reading, 0, n, base.data());
     for (std::size_t t = 0; t < streams; ++t) {
-      load_changes(engine, segment, base, t, 0, n, v.data());
+      load_stream(engine, segment, reading, t, 0, n, base.data(), v.data());
       values[t].insert(values[t].end(), v.begin(), v.end());
     }
   }
@@ -340,8 +394,7 @@ Cut<T> select_cut(std::span<const T> values, std::int64_t rank) {
   if (rank >= n) return everything<T>();
   std::vector<T> magnitudes(values.size());
   std::transform(values.begin(), values.end(), magnitudes.begin(), [](T v) { return std::abs(v); });
-  std::nth_element(magnitudes.begin(), magnitudes.begin() + (rank - 1), magnitudes.end(), std::greater<>());
-  Cut<T> cut{magnitudes[static_cast<std::size_t>(rank - 1)], 0, -1};
+  Cut<T> cut{kth_largest<T>(magnitudes, rank), 0, -1};
   std::int64_t wanted =
       rank - std::count_if(values.begin(), values.end(), [&](T v) { return std::abs(v) > cut.value; });
   for (std::int64_t i = 0; wanted > 0; ++i)
@@ -353,11 +406,11 @@ Cut<T> select_cut(std::span<const T> values, std::int64_t rank) {
 }
 
 template <class T>
-std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> segments, bool base,
+std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> segments, Reading reading,
                                 std::span<const RankRequest> requests) {
   std::int64_t total = 0;
   for (const Segment& segment : segments) total += elements(segment);
-  if (total <= detail::select_tuning().in_memory) return select_small<T>(engine, segments, base, requests);
+  if (total <= detail::select_tuning().in_memory) return select_small<T>(engine, segments, reading, requests);
 
   std::vector<Cut<T>> cuts(requests.size());
   std::vector<std::size_t> open;
@@ -371,46 +424,50 @@ std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> s
   }
   if (open.empty()) return cuts;
 
-  auto samples = sample<T>(engine, segments, base, total);
+  auto samples = sample<T>(engine, segments, reading, total);
   std::vector<Bracket<T>> brackets(requests.size());
-  for (const std::size_t r : open) brackets[r] = bracket_of(samples[requests[r].stream], requests[r].rank, total);
+  for (const std::size_t r : open) {
+    const std::span<const T> magnitudes = samples[requests[r].stream];
+    const double p = static_cast<double>(requests[r].rank) / static_cast<double>(total);
+    brackets[r] = bracket_of(magnitudes, p, 4.5 * deviation_of(magnitudes, p) + 8);
+    if (detail::select_tuning().miss) brackets[r].low = brackets[r].high;
+  }
   samples.clear();
 
+  const std::size_t streams = stream_count(segments.front(), reading);
   std::vector<Tally<T>> tallies;
   for (std::size_t i = 0; i < open.size(); ++i)
     tallies.emplace_back(segments, engine.blocking.block, static_cast<std::size_t>(engine.pool->size()));
   for (std::size_t s = 0; s < segments.size(); ++s)
-    for_tiles<T>(engine, segments[s].operands, 1, [&](const Tile<T>& tile, std::int64_t block, int worker) {
-      const Tile<T> inputs{tile.first, tile.count, tile.inputs.first(tile.inputs.size() - 1), tile.last};
-      T* between = tile.inputs.back();
-      to_changes(engine, inputs, base);
-      for (std::size_t i = 0; i < open.size(); ++i) {
-        const std::size_t r = open[i];
-        const BandCount count = count_band(inputs[requests[r].stream + (base ? 1 : 0)], brackets[r].low,
-                                           brackets[r].high, tile.count, between);
-        tallies[i].add(s, block, static_cast<std::size_t>(worker), count, between);
-      }
-    });
+    for_tiles<T>(
+        engine, segments[s].operands, 1,
+        [&](const Tile<T>& tile, std::int64_t block, int worker) {
+          T* between = tile.inputs.back();
+          for (std::size_t t = 0; t < streams; ++t) settle_nan(engine, tile[operand_of(t, reading)], tile.count);
+          for (std::size_t i = 0; i < open.size(); ++i) {
+            const std::size_t r = open[i];
+            const BandCount count = count_band(tile[operand_of(requests[r].stream, reading)], brackets[r].low,
+                                               brackets[r].high, tile.count, between);
+            tallies[i].add(s, block, static_cast<std::size_t>(worker), count, between);
+          }
+        },
+        reading);
   for (std::size_t i = 0; i < open.size(); ++i) {
     const std::size_t r = open[i], stream = requests[r].stream;
-    std::int64_t ties = 0, wanted = 0;
+    const auto hit = resolve(tallies[i], brackets[r], requests[r].rank);
+    const auto [value, ties, wanted] = hit ? *hit : by_histogram<T>(engine, segments, reading, requests[r]);
     Cut<T>& cut = cuts[r];
-    const bool hit = resolve(tallies[i], brackets[r], requests[r].rank, cut.value, ties, wanted);
-    if (!hit) {
-      by_histogram(engine, segments, base, requests[r], cut, ties);
-      wanted = cut.last;
-    }
+    cut.value = value;
     if (wanted == ties) {
       cut.segment = std::numeric_limits<std::size_t>::max();  // all ties, wherever they are
-      cut.last = -1;
     } else if (hit) {
       const auto equal = [&](std::size_t s, std::int64_t block) {
         return tallies[i].equal(tallies[i].blocks[s][static_cast<std::size_t>(block)], cut.value, brackets[r].low,
                                 brackets[r].high);
       };
-      locate(engine, segments, base, stream, wanted, equal, cut);
+      locate(engine, segments, reading, stream, wanted, equal, cut);
     } else {
-      locate(engine, segments, base, stream, wanted, count_equal(engine, segments, base, stream, cut.value), cut);
+      locate(engine, segments, reading, stream, wanted, count_equal(engine, segments, reading, stream, cut.value), cut);
     }
     tallies[i].between.clear();
   }
@@ -445,20 +502,19 @@ void keep_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment,
 }
 
 template <class T>
-void keep_changes(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
-                  const T* x, const T* base, T* out) {
+void add_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n, T c,
+                 const T* values, T* sum) {
   for_pieces(upper, lower, segment, first, n, [&](T low, T high, std::int64_t at, std::int64_t count) {
-    kept_difference(low, high, x + at, base + at, count, out + at);
+    add_scaled_band(c, low, high, values + at, count, sum + at);
   });
 }
 
-#define SOLERA_INSTANTIATE(T)                                                                                    \
-  template Cut<T> select_cut<T>(std::span<const T>, std::int64_t);                                               \
-  template std::vector<Cut<T>> select_cuts<T>(const Engine&, std::span<const Segment>, bool,                     \
-                                              std::span<const RankRequest>);                                     \
-  template void keep_between<T>(const Cut<T>&, const Cut<T>&, std::size_t, std::int64_t, std::int64_t, T*);      \
-  template void keep_changes<T>(const Cut<T>&, const Cut<T>&, std::size_t, std::int64_t, std::int64_t, const T*, \
-                                const T*, T*)
+#define SOLERA_INSTANTIATE(T)                                                                               \
+  template Cut<T> select_cut<T>(std::span<const T>, std::int64_t);                                          \
+  template std::vector<Cut<T>> select_cuts<T>(const Engine&, std::span<const Segment>, Reading,             \
+                                              std::span<const RankRequest>);                                \
+  template void keep_between<T>(const Cut<T>&, const Cut<T>&, std::size_t, std::int64_t, std::int64_t, T*); \
+  template void add_between<T>(const Cut<T>&, const Cut<T>&, std::size_t, std::int64_t, std::int64_t, T, const T*, T*)
 SOLERA_INSTANTIATE(float);
 SOLERA_INSTANTIATE(double);
 #undef SOLERA_INSTANTIATE

@@ -33,8 +33,8 @@ struct Cut {
   }
 };
 
-// One tensor whose magnitudes take part. With `base`, entry values are operand t+1 minus operand 0 for stream t;
-// without, operand t for stream t. All segments have the same streams.
+// One tensor whose magnitudes take part. Read for its changes, stream t is what operand t+1 changes of operand 0; read
+// for its values, stream t is operand t. All segments have the same streams.
 struct Segment {
   std::span<const Operand> operands;
 };
@@ -46,7 +46,7 @@ struct RankRequest {
 
 // A cut per request, over all segments together. T as for map(): double where an operand needs it.
 template <class T>
-std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> segments, bool base,
+std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> segments, Reading reading,
                                 std::span<const RankRequest> requests);
 
 // The same for values in memory.
@@ -59,10 +59,10 @@ template <class T>
 void keep_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
                   T* values);
 
-// The same of changes: out = (x - base) where it is in the band, else 0, in one sweep.
+// sum = sum + c times those that would be kept, in one sweep.
 template <class T>
-void keep_changes(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
-                  const T* x, const T* base, T* out);
+void add_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n, T c,
+                 const T* values, T* sum);
 
 namespace detail {
 // Tests: brackets that end where they begin, and the size below which memory is used.

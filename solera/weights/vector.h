@@ -23,17 +23,15 @@ void difference(const T* x, const T* base, std::int64_t n, T* out);  // out = x 
 template <class T>
 void add_scaled(T c, const T* x, std::int64_t n, T* sum);  // sum = sum + c x
 template <class T>
-void add_scaled_difference(T c, const T* x, const T* base, std::int64_t n, T* sum);  // sum = sum + c (x - base)
-template <class T>
 void scaled_sum(T a, const T* x, T b, const T* y, std::int64_t n, T* out);  // out = a x + b y
 
 // Keeps d where low < |d| <= high and puts 0 elsewhere, in place.
 template <class T>
 void keep_band(T low, T high, std::int64_t n, T* d);
 
-// out = x - base where low < |x - base| <= high, and 0 elsewhere: difference() and keep_band() in one sweep.
+// sum = sum + c d where low < |d| <= high: keep_band() and add_scaled() in one sweep.
 template <class T>
-void kept_difference(T low, T high, const T* x, const T* base, std::int64_t n, T* out);
+void add_scaled_band(T c, T low, T high, const T* d, std::int64_t n, T* sum);
 
 // How many magnitudes lie above high, at it, and at low; those strictly between are written to `between`, in order.
 struct BandCount {

@@ -91,6 +91,10 @@ TEST(Pattern, RefusesWhatIsNotAPattern) {
   EXPECT_EQ(message_of([] { Pattern("re:[a"); }), "pattern 're:[a' is not a regular expression: unbalanced brackets");
   EXPECT_EQ(message_of([] { Pattern("re:*"); }),
             "pattern 're:*' is not a regular expression: an unbalanced parenthesis or nothing to repeat");
+  for (const char* text : {"re:(a)\\777777", "re:a{777777}", "re:a{1,777777}"})
+    EXPECT_EQ(message_of([&] { Pattern{text}; }),
+              cat("pattern '", text, "' has a group or a repeat count of more than 5 digits"));
+  EXPECT_TRUE(Pattern("re:step-777777\\.1").matches("step-777777.1"));
   EXPECT_EQ(message_of([] { Pattern("re:a").matches(std::string(5000, 'b')); }),
             "a name of 5000 bytes is too long for the regular expression 're:a'; names of up to 4096 bytes can be "
             "matched; a glob has no limit");

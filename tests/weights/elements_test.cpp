@@ -160,6 +160,40 @@ TEST(ElementTargets, ThereIsMoreThanOneAndAnUnknownOneIsRefused) {
   pin_simd_target("");
 }
 
+// Lengths around every vector's, from any address; NaN and infinity are told wherever they stand.
+template <class T>
+void expect_changes_are_differences(DType dtype) {
+  const auto width = static_cast<std::int64_t>(checkpoint::byte_count(dtype, 1));
+  for (std::int64_t n = 0; n < 70; ++n) {
+    std::vector<T> values(static_cast<std::size_t>(n)), base(values.size()), loaded(values.size()),
+        change(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = static_cast<T>(i) / 8 - 3;
+      base[i] = static_cast<T>(i % 5) / 3;
+    }
+    std::vector<std::byte> bytes(static_cast<std::size_t>(n * width + 1));
+    store(dtype, values.data(), n, bytes.data() + 1);
+    EXPECT_TRUE(load(dtype, bytes.data() + 1, n, loaded.data()));
+    EXPECT_TRUE(load_change(dtype, bytes.data() + 1, base.data(), n, change.data()));
+    for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(change[i], loaded[i] - base[i]) << n << " " << i;
+    for (std::int64_t bad = 0; bad < n; ++bad)
+      for (const T special : {std::numeric_limits<T>::infinity(), std::numeric_limits<T>::quiet_NaN()}) {
+        const T negative = -special;
+        std::vector<std::byte> spoilt = bytes;
+        store(dtype, &negative, 1, spoilt.data() + 1 + bad * width);
+        ASSERT_FALSE(load(dtype, spoilt.data() + 1, n, loaded.data())) << n << " " << bad;
+        ASSERT_FALSE(load_change(dtype, spoilt.data() + 1, base.data(), n, change.data())) << n << " " << bad;
+      }
+  }
+}
+
+TEST_P(Elements, ChangesAreDifferences) {
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32, DType::kF64, DType::kF8E5M2}) {
+    expect_changes_are_differences<float>(dtype);
+    expect_changes_are_differences<double>(dtype);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Targets, Elements, testing::ValuesIn(simd_targets()),
                          [](const auto& target) { return target.param; });
 

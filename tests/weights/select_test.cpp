@@ -126,7 +126,7 @@ void expect_exact(const Streams& streams, int threads) {
       requests.push_back({t, static_cast<std::int64_t>(fraction * static_cast<double>(total))});
   requests.push_back({1, 1});
   requests.push_back({0, total - 1});
-  const auto cuts = select_cuts<float>(engine, streams.segments, true, requests);
+  const auto cuts = select_cuts<float>(engine, streams.segments, Reading::kChanges, requests);
   for (std::size_t r = 0; r < requests.size(); ++r) {
     const auto& values = streams.changes[requests[r].stream];
     auto expected = brute_force(values, requests[r].rank);
@@ -166,7 +166,7 @@ TEST_F(SelectStreamed, LargeTensorThroughTheSample) {
     Pool pool(2);
     const Engine engine{&pool, {65536, 1}, false, {}};
     const std::vector<RankRequest> requests = {{0, n / 5}, {1, n / 2}};
-    const auto cuts = select_cuts<float>(engine, streams.segments, true, requests);
+    const auto cuts = select_cuts<float>(engine, streams.segments, Reading::kChanges, requests);
     for (std::size_t r = 0; r < 2; ++r) {
       auto expected = brute_force(streams.changes[r], requests[r].rank);
       forget_zeros(expected, streams.changes[r]);
@@ -186,8 +186,8 @@ TEST_F(SelectStreamed, DoublesAreExactToo) {
   const std::vector<RankRequest> requests = {{0, 100}};
   for (const bool miss : {false, true}) {
     detail::select_tuning().miss = miss;
-    const auto narrow = select_cuts<float>(engine, streams.segments, true, requests);
-    const auto wide = select_cuts<double>(engine, streams.segments, true, requests);
+    const auto narrow = select_cuts<float>(engine, streams.segments, Reading::kChanges, requests);
+    const auto wide = select_cuts<double>(engine, streams.segments, Reading::kChanges, requests);
     EXPECT_EQ(wide[0].value, static_cast<double>(narrow[0].value));
     EXPECT_EQ(wide[0].last, narrow[0].last);
   }
@@ -202,7 +202,7 @@ TEST_F(SelectStreamed, NanRanksLastWhereItIsLetThrough) {
   Pool pool(1);
   const Engine engine{&pool, {16, 1}, true, {}};
   const std::vector<RankRequest> requests = {{0, 5}};
-  const auto cuts = select_cuts<float>(engine, std::span(&segment, 1), false, requests);
+  const auto cuts = select_cuts<float>(engine, std::span(&segment, 1), Reading::kValues, requests);
   EXPECT_EQ(cuts[0].value, 1.0f);
   EXPECT_EQ(cuts[0].last, 5);
 }
