@@ -33,7 +33,7 @@ endif()
 # solera_room(NAME LIBRARIES...): every .cpp of the current folder as the static library solera_NAME,
 # visible as "solera/NAME/header.h".
 function(solera_room name)
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   if(NOT sources)
     set(sources ${CMAKE_BINARY_DIR}/empty.cpp)
     file(TOUCH ${sources})
@@ -48,7 +48,7 @@ endfunction()
 # solera_tests(ROOM LIBRARIES...): every *_test.cpp of the current folder as the program test_ROOM, each
 # test its own CTest entry with the label "quick".
 function(solera_tests room)
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cpp)
   if(NOT sources)
     return()
   endif()

@@ -5,11 +5,11 @@
 
 #include "solera/base/error.h"
 #include "solera/base/text.h"
-#include "solera/merge/breadcrumbs.h"
-#include "solera/merge/linear.h"
-#include "solera/merge/slerp.h"
-#include "solera/merge/task_arithmetic.h"
-#include "solera/merge/ties.h"
+#include "solera/merge/methods/breadcrumbs.h"
+#include "solera/merge/methods/linear.h"
+#include "solera/merge/methods/slerp.h"
+#include "solera/merge/methods/task_arithmetic.h"
+#include "solera/merge/methods/ties.h"
 
 namespace solera::merge {
 

@@ -2,9 +2,9 @@
 // for bit.
 
 #include "solera/base/random.h"
-#include "solera/merge/breadcrumbs.h"
 #include "solera/merge/execute.h"
-#include "solera/merge/ties.h"
+#include "solera/merge/methods/breadcrumbs.h"
+#include "solera/merge/methods/ties.h"
 #include "tests/merge/formulas.h"
 
 namespace solera::merge {

@@ -1,4 +1,4 @@
-#include "solera/merge/bands.h"
+#include "solera/merge/methods/bands.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "solera/merge/ties.h"
+#include "solera/merge/methods/ties.h"
 
 #include <algorithm>
 

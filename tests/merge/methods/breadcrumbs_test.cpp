@@ -1,7 +1,7 @@
-#include "solera/merge/breadcrumbs.h"
+#include "solera/merge/methods/breadcrumbs.h"
 
 #include "solera/base/random.h"
-#include "solera/merge/task_arithmetic.h"
+#include "solera/merge/methods/task_arithmetic.h"
 #include "tests/merge/formulas.h"
 
 namespace solera::merge {

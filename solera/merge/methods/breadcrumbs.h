@@ -15,8 +15,8 @@
 #include <cstdint>
 #include <span>
 
-#include "solera/merge/bands.h"
 #include "solera/merge/method.h"
+#include "solera/merge/methods/bands.h"
 
 namespace solera::merge {
 

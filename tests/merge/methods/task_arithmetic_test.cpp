@@ -1,4 +1,4 @@
-#include "solera/merge/task_arithmetic.h"
+#include "solera/merge/methods/task_arithmetic.h"
 
 #include "tests/merge/formulas.h"
 

@@ -1,9 +1,9 @@
-#include "solera/merge/task_arithmetic.h"
+#include "solera/merge/methods/task_arithmetic.h"
 
 #include <algorithm>
 #include <vector>
 
-#include "solera/merge/changes.h"
+#include "solera/merge/methods/changes.h"
 
 namespace solera::merge {
 

@@ -1,9 +1,9 @@
-#include "solera/merge/linear.h"
+#include "solera/merge/methods/linear.h"
 
 #include <vector>
 
 #include "solera/base/error.h"
-#include "solera/merge/changes.h"
+#include "solera/merge/methods/changes.h"
 
 namespace solera::merge {
 

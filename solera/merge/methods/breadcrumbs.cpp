@@ -1,11 +1,11 @@
-#include "solera/merge/breadcrumbs.h"
+#include "solera/merge/methods/breadcrumbs.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "solera/base/error.h"
 #include "solera/base/text.h"
-#include "solera/merge/changes.h"
+#include "solera/merge/methods/changes.h"
 
 namespace solera::merge {
 

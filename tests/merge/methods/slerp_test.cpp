@@ -1,4 +1,4 @@
-#include "solera/merge/slerp.h"
+#include "solera/merge/methods/slerp.h"
 
 #include "tests/merge/formulas.h"
 

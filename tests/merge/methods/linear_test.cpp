@@ -1,4 +1,4 @@
-#include "solera/merge/linear.h"
+#include "solera/merge/methods/linear.h"
 
 #include "tests/merge/formulas.h"
 

@@ -1,9 +1,9 @@
-#include "solera/merge/ties.h"
+#include "solera/merge/methods/ties.h"
 
 #include <algorithm>
 #include <vector>
 
-#include "solera/merge/changes.h"
+#include "solera/merge/methods/changes.h"
 
 namespace solera::merge {
 
