@@ -194,17 +194,6 @@ void add_modules(MergeConfig& config, const Node& map, const Method& method) {
     config.inner_parameters.push_back(std::move(parameters));
 }
 
-// Keys of mergekit that change the output and are not carried out: a file that has them is refused, not half obeyed.
-void refuse_tokenizer_keys(const Node& document) {
-  const Node *source = present(document, "tokenizer_source"), *form = present(document, "tokenizer");
-  if (source && form)
-    throw usage_error("\"tokenizer_source\" and \"tokenizer\" are both given", form->where(),
-                      "they are not supported yet");
-  const std::string hint = "remove it: the tokenizer files of the base model are carried over as they are";
-  for (const std::string_view key : {"tokenizer_source", "tokenizer", "chat_template"})
-    if (const Node* node = present(document, key)) throw unsupported(cat("\"", key, "\""), *node, hint);
-}
-
 Error empty_file(const std::string& file) {
   return usage_error("the configuration is empty", file, "it needs merge_method and models");
 }
@@ -237,7 +226,8 @@ MergeConfig parse_merge_config(const Node& document) {
   config.method = text_of(*name, "merge_method");
   config.method_where = name->where();
   const Method& chosen = method(config.method, config.method_where);
-  refuse_tokenizer_keys(document);
+  config.tokenizer = parse_tokenizer(document);
+  config.chat_template = parse_chat_template(document);
   if (const Node* rules = present(document, "rules")) {
     const std::string& text = text_of(*rules, "rules");
     if (text != "mergekit" && text != "paper")

@@ -22,6 +22,7 @@
 #include "solera/base/document.h"
 #include "solera/checkpoint/dtype.h"
 #include "solera/merge/parameter.h"
+#include "solera/merge/tokenizer_wish.h"
 
 namespace solera::merge {
 
@@ -43,6 +44,8 @@ struct MergeConfig {
   std::vector<Node> inner_parameters;  // maps between a model's own and the whole file's, nearest first: slice, module
   Node parameters;                     // of the whole file: a map, or null
   std::optional<checkpoint::DType> dtype, out_dtype;
+  std::optional<TokenizerWish> tokenizer;
+  std::optional<ChatTemplateWish> chat_template;
   std::string file;  // in messages
   std::string folder =
       ".";  // relative model paths are tried from here only if they do not exist from the working folder

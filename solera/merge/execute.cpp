@@ -11,6 +11,7 @@
 #include "solera/base/files.h"
 #include "solera/base/text.h"
 #include "solera/base/threads.h"
+#include "solera/merge/chat_template.h"
 #include "solera/merge/journal.h"
 #include "solera/merge/staging.h"
 #include "solera/weights/output.h"
@@ -148,6 +149,8 @@ class Run {
         write_atomically(join_path(staging_, "model.safetensors.index.json"), plan_.layout.index);
       const checkpoint::Checkpoint& donor = *plan_.models[static_cast<std::size_t>(plan_.donor)];
       if (donor.is_folder()) checkpoint::carry_side_files(donor, staging_, output_config(plan_));
+      if (plan_.tokenizer) write_tokenizer(*plan_.tokenizer, *plan_.models[plan_.tokenizer->donor], staging_);
+      write_chat_template(plan_.chat_template, staging_);
     }
     record();
     journal_.finish(file_number(join_path(staging_, published_file(plan_, options_.out))));

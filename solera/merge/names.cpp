@@ -77,6 +77,10 @@ NameFacts name_facts(std::string_view name) {
   return facts;
 }
 
+bool may_span_vocabulary(std::string_view name) {
+  return name_facts(name).role != Role::kBody && !ends_with_one_of(name, kOtherTables);
+}
+
 std::string canonical_name(std::string_view name, const Checkpoint& model) {
   std::string result(name);
   constexpr std::pair<std::string_view, std::string_view> kNorms[] = {{"LayerNorm.gamma", "weight"},

@@ -22,6 +22,9 @@ struct NameFacts {
 };
 NameFacts name_facts(std::string_view name);
 
+// Tables of tokens and the heads behind them: may their first axis run over the vocabulary? Positions and types do not.
+bool may_span_vocabulary(std::string_view name);
+
 // One spelling of a name for matching across models, and that of the output: LayerNorm.gamma and .beta as .weight and
 // .bias, "h.0." and "wte." of older GPT-2 files as "transformer.h.0." and "transformer.wte.".
 std::string canonical_name(std::string_view name, const checkpoint::Checkpoint& model);

@@ -7,6 +7,7 @@
 #include "solera/base/error.h"
 #include "solera/base/hash.h"
 #include "solera/base/text.h"
+#include "solera/merge/chat_template.h"
 #include "solera/merge/inputs.h"
 #include "solera/merge/methods.h"
 #include "solera/merge/names.h"
@@ -140,11 +141,12 @@ class Planner {
       if (tensor.shape == shape) continue;
       const bool vocabulary = name_facts(match.name).role != Role::kBody && tensor.shape.size() == shape.size() &&
                               !shape.empty() && std::equal(shape.begin() + 1, shape.end(), tensor.shape.begin() + 1);
-      throw input_error(cat(inputs_.labels[i], ": ", match.name, " is ", shape_text(tensor.shape), ", ",
-                            inputs_.labels[first], " has ", shape_text(shape)),
-                        tensor.source->path(),
-                        cat(vocabulary ? "vocabularies are not aligned yet; " : "", "use --exclude '",
-                            module_pattern(match.name), "' to keep that of ", inputs_.labels[inputs_.reference]));
+      throw input_error(
+          cat(inputs_.labels[i], ": ", match.name, " is ", shape_text(tensor.shape), ", ", inputs_.labels[first],
+              " has ", shape_text(shape)),
+          tensor.source->path(),
+          cat(vocabulary ? "align the vocabularies with tokenizer_source: union, or " : "", "use --exclude '",
+              module_pattern(match.name), "' to keep that of ", inputs_.labels[inputs_.reference]));
     }
   }
 
@@ -246,7 +248,9 @@ Plan make_plan(MergeConfig config, const PlanOptions& options) {
   plan.program = plan.method->program();
   Inputs inputs = open_inputs(config, *plan.method);
   plan.warnings = config.notes;
-  const std::vector<Match> matches = match_tensors(inputs, plan.warnings);
+  std::vector<Match> matches = match_tensors(inputs, plan.warnings);
+  if (config.tokenizer) plan.tokenizer = merge_tokenizers(config, inputs, matches, plan.warnings);
+  if (config.chat_template) plan.chat_template = chosen_chat_template(*config.chat_template, inputs);
   require_patterns_match(matches, options);
   plan.tensors = Planner(config, *plan.method, inputs, options, *plan.program).plan(matches, plan.warnings);
   keep_each_once(plan.warnings);
@@ -290,6 +294,8 @@ std::string Plan::hash() const {
     hasher.add(tensor.action == TensorPlan::Action::kMerge ? program->describe(tensor.bound) : "copy");
   }
   for (const checkpoint::Layout::File& file : layout.files) hasher.add(file.name).add(file.header);
+  if (tokenizer) hasher.add(static_cast<std::uint64_t>(tokenizer->donor)).add(tokenizer->rules);
+  hasher.add(chat_template);
   return hasher.hex();
 }
 
@@ -307,10 +313,16 @@ Node output_config(const Plan& plan) {
       }
     return found;
   };
+  const auto resize = [&](Node& map) {
+    if (plan.tokenizer && map.find("vocab_size")) map.set("vocab_size", Node::integer(plan.tokenizer->rows));
+  };
+  resize(config);
   const bool found = mend(config);
   if (const Node* text = config.find("text_config"); text && text->is_map()) {
     Node inner = *text;
-    if (mend(inner)) config.set("text_config", std::move(inner));
+    resize(inner);
+    mend(inner);
+    config.set("text_config", std::move(inner));
   }
   if (!found) config.set("torch_dtype", word);
   return config;

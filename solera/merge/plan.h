@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@
 #include "solera/checkpoint/writer.h"
 #include "solera/merge/config.h"
 #include "solera/merge/method.h"
+#include "solera/merge/tokenizer.h"
 
 namespace solera::merge {
 
@@ -47,10 +49,12 @@ struct Plan {
   MergeConfig config;
   const Method* method = nullptr;
   std::vector<std::unique_ptr<checkpoint::Checkpoint>>
-      models;                       // all inputs, base first where there is one; addresses stable
-  std::vector<std::string> labels;  // their names in messages
-  int donor = 0;                    // whose config and side files are carried
-  std::vector<TensorPlan> tensors;  // sorted by output name; as layout.tensors
+      models;                                // all inputs, base first where there is one; addresses stable
+  std::vector<std::string> labels;           // their names in messages
+  int donor = 0;                             // whose config and side files are carried
+  std::vector<TensorPlan> tensors;           // sorted by output name; as layout.tensors
+  std::optional<MergedTokenizer> tokenizer;  // where the file asks for one
+  std::string chat_template;                 // likewise; may be empty
   checkpoint::Layout layout;
   std::unique_ptr<Program> program;
   std::vector<std::string> warnings;  // each once

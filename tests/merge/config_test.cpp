@@ -118,9 +118,6 @@ TEST(Config, MistakesAreNamedWithTheirPlace) {
 }
 
 TEST(Config, WhatIsNotSupportedYetIsSaidPlainly) {
-  EXPECT_EQ(message(with("chat_template: auto")),
-            "\"chat_template\" is not supported yet (c.yaml:4:16); remove it: the tokenizer files of the base model "
-            "are carried over as they are");
   EXPECT_EQ(message(with("parameters: {rescale: true}")),
             "\"rescale\" with ties is not supported yet (c.yaml:4:23); remove it or set it to false");
   EXPECT_THAT(parse(with("parameters: {rescale: false}")).notes,

@@ -203,8 +203,8 @@ TEST_F(PlanTest, ShapesAndSortsMustAgree) {
             "that of a");
   model("b", {filled("h.3.mlp.weight", {64, 96}), filled("embed_tokens.weight", {5, 2})});
   EXPECT_EQ(message(kTwo),
-            "b: embed_tokens.weight is [5, 2], a has [4, 2] (b/model.safetensors); vocabularies are not aligned yet; "
-            "use --exclude "
+            "b: embed_tokens.weight is [5, 2], a has [4, 2] (b/model.safetensors); align the vocabularies with "
+            "tokenizer_source: union, or use --exclude "
             "'embed_tokens.*' to keep that of a");
   model("b", {filled("h.3.mlp.weight", {64, 96}, DType::kI8), filled("embed_tokens.weight", {4, 2})});
   EXPECT_EQ(message(kTwo),
