@@ -2,10 +2,12 @@
 #include <ostream>
 
 #include "solera/base/error.h"
+#include "solera/base/files.h"
 #include "solera/base/table.h"
 #include "solera/base/text.h"
 #include "solera/base/threads.h"
 #include "solera/cli/verbs.h"
+#include "solera/merge/interference.h"
 #include "solera/weights/compare.h"
 
 namespace solera::cli {
@@ -16,8 +18,16 @@ using weights::PairSums;
 using weights::TensorDifference;
 using Kind = TensorDifference::Kind;
 
+// "12.5 %"
+std::string percent(std::int64_t part, std::int64_t of) {
+  if (of == 0) return "0 %";
+  return cat(number_text(100.0 * static_cast<double>(part) / static_cast<double>(of), 3), " %");
+}
+
 struct DiffArguments {
-  std::string a, b;
+  std::string a;
+  std::vector<std::string> others;
+  std::string plot;
   int threads = hardware_threads();
 };
 
@@ -88,8 +98,88 @@ void print_text(const ModelDifference& difference, std::ostream& out) {
   out << equal << " of " << difference.tensors.size() << " tensors equal\n";
 }
 
+Node matrix_node(const std::vector<std::vector<double>>& values) {
+  Node rows = Node::list();
+  for (const auto& row : values) {
+    Node list = Node::list();
+    for (const double value : row) list.push(Node::number(value));
+    rows.push(std::move(list));
+  }
+  return rows;
+}
+
+Node interference_node(const merge::Interference& one) {
+  Node norms = Node::list();
+  for (const double norm : one.norms) norms.push(Node::number(norm));
+  return Node::map({{"name", Node::text(one.name)},
+                    {"elements", Node::integer(one.elements)},
+                    {"touched", Node::integer(one.touched)},
+                    {"conflicts", Node::number(one.conflicts())},
+                    {"base_norm", Node::number(one.base)},
+                    {"norms", std::move(norms)},
+                    {"cosines", matrix_node(one.cosines)},
+                    {"opposed", matrix_node(one.opposed)}});
+}
+
+void print_json(const merge::InterferenceReport& report, std::ostream& out) {
+  Node models = Node::list(), layers = Node::list(), left_out = Node::list();
+  for (const std::string& model : report.models) models.push(Node::text(model));
+  for (const merge::Interference& layer : report.layers) layers.push(interference_node(layer));
+  for (const std::string& name : report.left_out) left_out.push(Node::text(name));
+  out << to_json(Node::map({{"schema", Node::integer(1)},
+                            {"models", std::move(models)},
+                            {"total", interference_node(report.total)},
+                            {"layers", std::move(layers)},
+                            {"left_out", std::move(left_out)}}))
+      << "\n";
+}
+
+void print_text(const merge::InterferenceReport& report, std::ostream& out) {
+  Table layers{{"layer", "touched", "conflicts"}, {}};
+  for (const std::string& model : report.models) layers.header.push_back(cat("change ", model));
+  const auto add = [&](const merge::Interference& one) {
+    std::vector<std::string> row = {one.name, percent(one.touched, one.elements),
+                                    percent(one.conflicting, one.touched)};
+    for (const double norm : one.norms) row.push_back(number_text(one.base == 0 ? norm : norm / one.base, 4));
+    layers.rows.push_back(std::move(row));
+  };
+  for (const merge::Interference& layer : report.layers) add(layer);
+  add(report.total);
+  out << table_text(layers);
+  for (const auto& [title, values] :
+       {std::pair("cosine", &report.total.cosines), std::pair("opposed", &report.total.opposed)}) {
+    Table table{{title}, {}};
+    table.header.insert(table.header.end(), report.models.begin(), report.models.end());
+    for (std::size_t i = 0; i < report.models.size(); ++i) {
+      std::vector<std::string> row = {report.models[i]};
+      for (const double value : (*values)[i]) row.push_back(number_text(value, 4));
+      table.rows.push_back(std::move(row));
+    }
+    out << "\n" << table_text(table);
+  }
+  if (!report.left_out.empty())
+    out << "\n"
+        << report.left_out.size()
+        << " tensors left out (not in all with one shape, integers, running statistics): " << report.left_out.front()
+        << (report.left_out.size() > 1 ? ", ..." : "") << "\n";
+}
+
+// Several models against their common base: what each changes, and where they pull apart.
+int run_changes(const DiffArguments& arguments, Context& context) {
+  const auto base = checkpoint::open_checkpoint(arguments.a);
+  std::vector<checkpoint::Checkpoint> models;
+  for (const std::string& path : arguments.others) models.push_back(checkpoint::open_checkpoint(path));
+  Pool pool(arguments.threads);
+  const auto report = merge::measure_interference({&pool, {}, true, {}}, base, models, context.progress);
+  if (!arguments.plot.empty()) write_atomically(arguments.plot, merge::interference_plot(report).svg());
+  if (arguments.others.size() > 1) context.json ? print_json(report, context.out) : print_text(report, context.out);
+  return report.total.touched == 0 ? 0 : 1;
+}
+
 int run(const DiffArguments& arguments, Context& context) {
-  const auto a = checkpoint::open_checkpoint(arguments.a), b = checkpoint::open_checkpoint(arguments.b);
+  if (arguments.others.size() > 1) return run_changes(arguments, context);
+  if (!arguments.plot.empty()) run_changes(arguments, context);
+  const auto a = checkpoint::open_checkpoint(arguments.a), b = checkpoint::open_checkpoint(arguments.others.front());
   Pool pool(arguments.threads);
   const ModelDifference difference = weights::compare_models({&pool, {}, true, {}}, a, b, context.progress);
   context.json ? print_json(difference, context.out) : print_text(difference, context.out);
@@ -100,13 +190,14 @@ int run(const DiffArguments& arguments, Context& context) {
 
 Verb diff_verb() {
   return {.name = "diff",
-          .summary = "Compare two models tensor by tensor; status 0 equal, 1 different, 2 trouble",
-          .examples = {"solera diff fine-a fine-b", "solera diff a.safetensors b.safetensors --json"},
+          .summary = "Compare models tensor by tensor, or what several change of one; 0 equal, 1 different, 2 trouble",
+          .examples = {"solera diff fine-a fine-b", "solera diff base fine-a fine-b fine-c --plot conflicts.svg"},
           .prepare =
               [](OptionList& options) {
                 auto arguments = std::make_shared<DiffArguments>();
-                options.positional("A", "a model", arguments->a);
-                options.positional("B", "another", arguments->b);
+                options.positional("A", "a model; with several others, their common base", arguments->a);
+                options.positional("B", "another, or several fine-tunes of A", arguments->others);
+                options.value("--plot", "", "FILE.svg", "draw the changes, layer by layer", arguments->plot);
                 options.value("--threads", "", "N", "worker threads", arguments->threads);
                 return [arguments](Context& context) { return run(*arguments, context); };
               },

@@ -178,6 +178,41 @@ BandCount count_band_t(const T* v, T low, T high, std::int64_t n, T* between) {
 }
 
 template <class T>
+SignCount count_signs_t(T* const* rows, std::size_t count, std::int64_t n) {
+  const hn::ScalableTag<T> d;
+  const auto zero = hn::Zero(d);
+  std::int64_t any = 0, all = 0, mixed = 0;
+  const auto number = [&](auto mask) HWY_ATTR { return static_cast<std::int64_t>(hn::CountTrue(d, mask)); };
+  sweep(
+      d, n,
+      [&](std::int64_t i) {
+        auto up = hn::Lt(zero, zero), down = up, still = up;
+        for (std::size_t k = 0; k < count; ++k) {
+          const auto change = hn::LoadU(d, rows[k] + i);
+          const auto rises = hn::Gt(change, zero), falls = hn::Lt(change, zero);
+          up = hn::Or(up, rises);
+          down = hn::Or(down, falls);
+          still = hn::Or(still, hn::Not(hn::Or(rises, falls)));
+        }
+        any += number(hn::Or(up, down));
+        all += number(hn::Not(still));
+        mixed += number(hn::And(up, down));
+      },
+      [&](std::int64_t i) {
+        bool up = false, down = false, still = false;
+        for (std::size_t k = 0; k < count; ++k) {
+          up = up || rows[k][i] > 0;
+          down = down || rows[k][i] < 0;
+          still = still || !(rows[k][i] > 0 || rows[k][i] < 0);
+        }
+        any += up || down;
+        all += !still;
+        mixed += up && down;
+      });
+  return {any, all, mixed};
+}
+
+template <class T>
 void elect_t(const Election& rule, const T* weights, T* const* rows, std::size_t count, std::int64_t n, T* out) {
   const hn::ScalableTag<T> d;
   const auto zero = hn::Zero(d), one = hn::Set(d, T(1));
@@ -275,6 +310,8 @@ SOLERA_BOTH(add_scaled_band, void, (float c, float low, float high, const float*
             (c, low, high, v, n, sum))
 SOLERA_BOTH(count_band, BandCount, (const float* v, float low, float high, std::int64_t n, float* between),
             (const double* v, double low, double high, std::int64_t n, double* between), (v, low, high, n, between))
+SOLERA_BOTH(count_signs, SignCount, (float* const* rows, std::size_t count, std::int64_t n),
+            (double* const* rows, std::size_t count, std::int64_t n), (rows, count, n))
 SOLERA_BOTH(elect, void,
             (const Election& rule, const float* w, float* const* rows, std::size_t count, std::int64_t n, float* out),
             (const Election& rule, const double* w, double* const* rows, std::size_t count, std::int64_t n,
@@ -302,6 +339,7 @@ SOLERA_EXPORT(scaled_sum);
 SOLERA_EXPORT(keep_band);
 SOLERA_EXPORT(add_scaled_band);
 SOLERA_EXPORT(count_band);
+SOLERA_EXPORT(count_signs);
 SOLERA_EXPORT(elect);
 SOLERA_EXPORT(add_product);
 SOLERA_EXPORT(add_values);
@@ -352,6 +390,10 @@ BandCount count_band(const T* d, T low, T high, std::int64_t n, T* between) {
   SOLERA_DISPATCH(count_band, d, low, high, n, between);
 }
 template <class T>
+SignCount count_signs(std::span<T* const> rows, std::int64_t n) {
+  SOLERA_DISPATCH(count_signs, rows.data(), rows.size(), n);
+}
+template <class T>
 void elect(const Election& rule, std::span<const T> weights, std::span<T* const> rows, std::int64_t n, T* out) {
   SOLERA_DISPATCH(elect, rule, weights.data(), rows.data(), weights.size(), n, out);
 }
@@ -380,6 +422,7 @@ double LaneSum::total() const {
   template void keep_band<T>(T, T, std::int64_t, T*);                                                     \
   template void add_scaled_band<T>(T, T, T, const T*, std::int64_t, T*);                                  \
   template BandCount count_band<T>(const T*, T, T, std::int64_t, T*);                                     \
+  template SignCount count_signs<T>(std::span<T* const>, std::int64_t);                                   \
   template void elect<T>(const Election&, std::span<const T>, std::span<T* const>, std::int64_t, T*);     \
   template void LaneSum::add_product<T>(const T*, const T*, std::int64_t);                                \
   template void LaneSum::add<T>(const T*, std::int64_t)

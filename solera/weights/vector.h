@@ -40,6 +40,13 @@ struct BandCount {
 template <class T>
 BandCount count_band(const T* d, T low, T high, std::int64_t n, T* between);  // room for n in `between`
 
+// Over rows of changes, how many places hold a change in any row, in all rows, and changes of both signs.
+struct SignCount {
+  std::int64_t any = 0, all = 0, mixed = 0;
+};
+template <class T>
+SignCount count_signs(std::span<T* const> rows, std::int64_t n);
+
 // The sign election of TIES over rows of masked changes d_k (Yadav et al. 2023, section 3.2, steps 2 and 3):
 //   vote = sum_k v_k d_k with v_k = weights[k] or 1; its sign, or `sign_of_zero` where it is 0, is elected;
 //   out  = sum of weights[k] d_k over the k whose term has that sign, divided by the sum of their weights if

@@ -39,6 +39,8 @@ std::vector<double> everything(std::int64_t n) {
     elect<T>(rule, weights, rows, n, out.data());
     keep(out);
   }
+  const SignCount signs = count_signs<T>(rows, n);
+  all.insert(all.end(), {double(signs.any), double(signs.all), double(signs.mixed)});
   LaneSum sum;
   sum.add_product(a.data(), b.data(), n);
   sum.add(c.data(), n);
@@ -101,6 +103,14 @@ TEST(Vector, AddingABandIsKeepingItAndAdding) {
     add_scaled(0.3f, a.data(), n, expected.data());
     ASSERT_EQ(sum, expected) << n;
   }
+}
+
+TEST(Vector, SignsAreCountedByPlace) {
+  std::vector<float> a = {1, -2, 0, 0, -1}, b = {2, 1, 0, -3, -1};
+  const SignCount count = count_signs<float>(std::vector<float*>{a.data(), b.data()}, 5);
+  EXPECT_EQ(count.any, 4);
+  EXPECT_EQ(count.all, 3);
+  EXPECT_EQ(count.mixed, 1);
 }
 
 TEST(Vector, ElectionFollowsTheFormula) {
