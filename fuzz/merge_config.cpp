@@ -26,13 +26,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const MergeConfig config =
         parse_merge_config(solera::parse_yaml({reinterpret_cast<const char*>(data), size}, "fuzz.yaml"));
     const Method& chosen = method(config.method);
-    const Settings settings(config, chosen);
-    for (const double t : {0.0, 0.3, 1.0}) {
-      const TensorPlace place{"model.layers.1.mlp.up_proj.weight", t, Role::kBody};
-      look_up(settings.global(place), chosen.parameters());
-      for (const ModelEntry& model : config.models)
-        look_up(settings.of_model(model.parameters, place), chosen.model_parameters());
-    }
+    const auto look = [&](const solera::Node* slice, const std::vector<ModelEntry>& models) {
+      const Settings settings(config, chosen, slice);
+      for (const double t : {0.0, 0.3, 1.0}) {
+        const TensorPlace place{"model.layers.1.mlp.up_proj.weight", t, Role::kBody};
+        look_up(settings.global(place), chosen.parameters());
+        for (const ModelEntry& model : models)
+          look_up(settings.of_model(model.parameters, place), chosen.model_parameters());
+      }
+    };
+    look(nullptr, config.models);
+    for (const SliceEntry& slice : config.slices) look(&slice.parameters, slice.sources);
   } catch (const solera::Error&) {
   }
   return 0;

@@ -7,6 +7,7 @@
 #include "solera/base/files.h"
 #include "solera/base/text.h"
 #include "solera/merge/methods.h"
+#include "solera/merge/references.h"
 #include "solera/merge/values.h"
 
 namespace solera::merge {
@@ -42,35 +43,19 @@ const std::string& text_of(const Node& node, std::string_view key) {
   return node.as_text();
 }
 
-Error unsupported(std::string_view what, const Node& node, std::string hint) {
-  return usage_error(cat(what, " is not supported yet"), node.where(), std::move(hint));
+std::string range_text(const std::pair<std::int64_t, std::int64_t>& range) {
+  return cat("[", range.first, ", ", range.second, "]");
 }
 
-// "path[@revision][+adapter]", or {model: path | {path: ..., revision: ...}, lora: ...}.
-std::string model_path(const Node& node, std::string_view key) {
-  if (node.is_map()) {
-    require_keys(node, {"model", "lora", "override_architecture", "path", "revision"}, cat("\"", key, "\""));
-    if (const Node* lora = present(node, "lora"))
-      throw unsupported("merging an adapter (lora)", *lora, "merge it into its model first");
-    if (const Node* other = present(node, "override_architecture"))
-      throw unsupported("override_architecture", *other, "remove it: no architecture is needed here");
-    if (const Node* revision = present(node, "revision"))
-      throw unsupported("a hub revision", *revision, "download the model and give its folder");
-    const Node* inner = present(node, node.find("path") ? "path" : "model");
-    if (!inner) throw usage_error(cat("\"", key, "\" names no model"), node.where(), "write {model: FOLDER}");
-    return model_path(*inner, key);
-  }
-  const std::string& text = text_of(node, key);
-  if (text.find('+') != std::string::npos && !exists(text))
-    throw unsupported(cat("merging an adapter (", text, ")"), node, "merge it into its model first");
-  return text;
+Error unsupported(std::string_view what, const Node& node, std::string hint) {
+  return usage_error(cat(what, " is not supported yet"), node.where(), std::move(hint));
 }
 
 std::string base_of(const Node& map, std::string& where) {
   const Node* base = present(map, "base_model");
   if (!base) return "";
   where = base->where();
-  return model_path(*base, "base_model");
+  return model_reference(*base, "base_model");
 }
 
 bool has_field(const std::vector<Field>& fields, const std::string& key) {
@@ -127,56 +112,68 @@ std::optional<DType> dtype_of(const Node& document, std::string_view key) {
                     near.empty() ? cat("use ", join(known, ", ")) : near);
 }
 
-void add_model(MergeConfig& config, const Node& node, bool slice, const Method& method) {
-  if (node.is_scalar()) {
-    config.models.push_back({model_path(node, "model"), {}, node.where(), std::nullopt});
-  } else {
-    require_keys(node, slice ? Names{"model", "parameters", "layer_range"} : Names{"model", "parameters"},
-                 "an entry of the models");
-    const Node* model = present(node, "model");
-    if (!model) throw usage_error("an entry of the models has no \"model\"", node.where());
-    ModelEntry entry{model_path(*model, "model"), parameters_of(node, method, true, config.notes), model->where(),
-                     std::nullopt};
-    if (const Node* range = present(node, "layer_range")) {
-      if (!range->is_list() || range->items().size() != 2)
-        throw usage_error("\"layer_range\" is not [first, end]", range->where());
-      entry.layers = {{range->items()[0].as_int(), range->items()[1].as_int()}};
-    } else if (slice) {
-      throw usage_error("a slice's source has no \"layer_range\"", node.where());
-    }
-    config.models.push_back(std::move(entry));
-  }
-  for (std::size_t i = 0; i + 1 < config.models.size(); ++i)
-    if (config.models[i].path == config.models.back().path)
-      throw usage_error(
-          cat("model ", config.models[i].path, " is listed twice"), config.models.back().where,
-          slice ? "stacking layers of one model is not supported yet" : "keep one entry with the sum of the weights");
+ModelEntry model_entry(const Node& node, bool slice, const Method& method, Names& notes) {
+  if (node.is_scalar() && !slice) return {model_reference(node, "model"), {}, node.where(), std::nullopt};
+  const std::string_view what = slice ? "a source of a slice" : "an entry of the models";
+  require_keys(node, slice ? Names{"model", "parameters", "layer_range"} : Names{"model", "parameters"}, what);
+  const Node* model = present(node, "model");
+  if (!model) throw usage_error(cat(what, " has no \"model\""), node.where());
+  ModelEntry entry{model_reference(*model, "model"), parameters_of(node, method, true, notes), model->where(),
+                   std::nullopt};
+  if (!slice) return entry;
+  const Node* range = present(node, "layer_range");
+  if (!range)
+    throw usage_error("a slice's source has no \"layer_range\"", node.where(),
+                      "write layer_range: [first, end]; the end is not included");
+  if (!range->is_list() || range->items().size() != 2)
+    throw usage_error("\"layer_range\" is not [first, end]", range->where());
+  entry.layers = {{range->items()[0].as_int(), range->items()[1].as_int()}};
+  if (entry.layers->first < 0 || entry.layers->first >= entry.layers->second)
+    throw usage_error(cat("\"layer_range\" is ", range_text(*entry.layers), ", which holds no layer"), range->where(),
+                      "layers count from 0 and the end is not included");
+  return entry;
+}
+
+void require_once(const std::vector<ModelEntry>& entries, std::string_view hint) {
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    for (std::size_t k = 0; k < i; ++k)
+      if (entries[k].path == entries[i].path)
+        throw usage_error(cat("model ", entries[i].path, " is listed twice"), entries[i].where, std::string(hint));
 }
 
 void add_models(MergeConfig& config, const Node& list, const Method& method) {
   if (!list.is_list()) throw usage_error("\"models\" is not a list", list.where());
-  for (const Node& node : list.items()) add_model(config, node, false, method);
+  for (const Node& node : list.items()) config.models.push_back(model_entry(node, false, method, config.notes));
+  require_once(config.models, "keep one entry with the sum of the weights");
+}
+
+SliceEntry slice_entry(const Node& node, const Method& method, Names& notes) {
+  require_keys(node, {"sources", "base_model", "parameters", "residual_weight"}, "a slice");
+  SliceEntry slice;
+  slice.where = node.where();
+  if (const Node* residual = present(node, "residual_weight"))
+    notes.push_back(cat("\"residual_weight\" does nothing (", residual->where(), ")"));
+  slice.base_model = base_of(node, slice.base_where);
+  slice.parameters = parameters_of(node, method, false, notes);
+  const Node* sources = present(node, "sources");
+  if (!sources || !sources->is_list() || sources->items().empty())
+    throw usage_error("a slice has no \"sources\"", node.where(), "list its models, each with a layer_range");
+  for (const Node& source : sources->items()) slice.sources.push_back(model_entry(source, true, method, notes));
+  require_once(slice.sources, "layers of one model are stacked by slices of their own");
+  const auto length = [](const ModelEntry& entry) { return entry.layers->second - entry.layers->first; };
+  const ModelEntry& first = slice.sources.front();
+  for (const ModelEntry& entry : slice.sources)
+    if (length(entry) != length(first))
+      throw usage_error(cat("layer_range ", range_text(*entry.layers), " of ", entry.path, " has ", length(entry),
+                            length(entry) == 1 ? " layer, " : " layers, ", range_text(*first.layers), " of ",
+                            first.path, " has ", length(first)),
+                        entry.where, "the sources of one slice have equally many layers");
+  return slice;
 }
 
 void add_slices(MergeConfig& config, const Node& list, const Method& method) {
   if (!list.is_list()) throw usage_error("\"slices\" is not a list", list.where());
-  if (list.items().size() != 1)
-    throw unsupported("stacking layers (more than one slice)", list.items().size() > 1 ? list.items()[1] : list,
-                      "only one slice over all layers can be merged");
-  const Node& slice = list.items().front();
-  require_keys(slice, {"sources", "base_model", "parameters", "residual_weight"}, "a slice");
-  config.sliced = true;
-  if (const Node* residual = present(slice, "residual_weight"))
-    config.notes.push_back(cat("\"residual_weight\" does nothing (", residual->where(), ")"));
-  if (std::string where, base = base_of(slice, where); !base.empty()) {
-    config.base_model = base;
-    config.base_where = where;
-  }
-  if (Node parameters = parameters_of(slice, method, false, config.notes); !parameters.is_null())
-    config.inner_parameters.push_back(std::move(parameters));
-  const Node* sources = present(slice, "sources");
-  if (!sources || !sources->is_list()) throw usage_error("a slice has no list of \"sources\"", slice.where());
-  for (const Node& node : sources->items()) add_model(config, node, true, method);
+  for (const Node& node : list.items()) config.slices.push_back(slice_entry(node, method, config.notes));
 }
 
 void add_modules(MergeConfig& config, const Node& map, const Method& method) {
@@ -190,8 +187,7 @@ void add_modules(MergeConfig& config, const Node& map, const Method& method) {
   const Node *models = present(module, "models"), *slices = present(module, "slices");
   if (!models == !slices) throw usage_error("a module needs exactly one of \"models\" and \"slices\"", module.where());
   models ? add_models(config, *models, method) : add_slices(config, *slices, method);
-  if (Node parameters = parameters_of(module, method, false, config.notes); !parameters.is_null())
-    config.inner_parameters.push_back(std::move(parameters));
+  config.module_parameters = parameters_of(module, method, false, config.notes);
 }
 
 Error empty_file(const std::string& file) {
@@ -234,6 +230,7 @@ MergeConfig parse_merge_config(const Node& document) {
       throw usage_error(cat("\"rules\" is \"", text, "\", neither mergekit nor paper"), rules->where());
     config.rules = text == "paper" ? Rules::kPaper : Rules::kMergekit;
   }
+  if (const Node* own = present(document, "name")) config.name = text_of(*own, "name");
   config.dtype = dtype_of(document, "dtype");
   config.out_dtype = dtype_of(document, "out_dtype");
   config.base_model = base_of(document, config.base_where);
@@ -243,19 +240,21 @@ MergeConfig parse_merge_config(const Node& document) {
              *modules = present(document, "modules");
   if ((models != nullptr) + (slices != nullptr) + (modules != nullptr) > 1)
     throw usage_error("more than one of \"models\", \"slices\" and \"modules\" is given",
-                      (modules ? modules : slices)->where(), "keep \"models\"");
+                      (modules ? modules : slices)->where(), "keep the one that is meant");
   if (models) add_models(config, *models, chosen);
   if (slices) add_slices(config, *slices, chosen);
   if (modules) add_modules(config, *modules, chosen);
-  if (config.models.empty())
+  if (config.models.empty() && config.slices.empty())
     throw usage_error("\"models\" is missing or empty", config.file, "list the models to merge");
   return config;
 }
 
 MergeConfig read_merge_config(const std::string& path) {
-  const Node document = read_yaml(path);
+  const std::string text = read_file(path);
+  const Node document = parse_yaml(text, path);
   if (document.is_null()) throw empty_file(path);  // an empty document has no place
   MergeConfig config = parse_merge_config(document);
+  config.text = text;
   config.file = path;
   config.folder = parent_folder(path);
   return config;

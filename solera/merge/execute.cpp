@@ -13,6 +13,7 @@
 #include "solera/base/threads.h"
 #include "solera/merge/chat_template.h"
 #include "solera/merge/journal.h"
+#include "solera/merge/output_files.h"
 #include "solera/merge/staging.h"
 #include "solera/weights/output.h"
 
@@ -151,6 +152,7 @@ class Run {
       if (donor.is_folder()) checkpoint::carry_side_files(donor, staging_, output_config(plan_));
       if (plan_.tokenizer) write_tokenizer(*plan_.tokenizer, *plan_.models[plan_.tokenizer->donor], staging_);
       write_chat_template(plan_.chat_template, staging_);
+      if (options_.model_card) write_model_card(plan_, staging_, file_name(options_.out));
     }
     record();
     journal_.finish(file_number(join_path(staging_, published_file(plan_, options_.out))));

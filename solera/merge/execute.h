@@ -18,6 +18,7 @@ struct ExecuteOptions {
   bool force = false;                 // replace an existing output
   bool restart = false;               // discard an unfinished OUT.partial
   bool allow_nonfinite = false;
+  bool model_card = true;                    // README.md and mergekit_config.yml in an output folder
   std::int64_t block = 65536;                // tests only: part of the result's definition
   std::int64_t blocks_per_chunk = 0;         // 0: as the memory allows
   std::uint64_t journal_bytes = 256u << 20;  // sync and record after so much output

@@ -1,223 +1,235 @@
 #include "solera/merge/inputs.h"
 
 #include <algorithm>
-#include <map>
-#include <set>
 
 #include "solera/base/error.h"
 #include "solera/base/files.h"
 #include "solera/base/text.h"
 #include "solera/merge/names.h"
+#include "solera/merge/references.h"
 
 namespace solera::merge {
 namespace {
 
 using checkpoint::Checkpoint;
-using checkpoint::Tensor;
-
-bool looks_like_hub_name(const std::string& path) {
-  return std::count(path.begin(), path.end(), '/') == 1 && path.front() != '/' && path.front() != '.' &&
-         path.front() != '~' && path.back() != '/' && !path.ends_with(".safetensors");
-}
-
-std::string resolve(const std::string& path, const std::string& folder, const std::string& where) {
-  if (exists(path)) return path;
-  if (!path.starts_with('/'))
-    if (const std::string beside = join_path(folder, path); exists(beside)) return beside;
-  const Error missing = missing_file(path);
-  if (looks_like_hub_name(path) && (missing.hint().empty() || !is_folder(parent_folder(path))))
-    throw io_error(missing.problem(), where, "models are read from disk; names on the Hugging Face hub come later");
-  const std::string looked = cat("looked for it in the working folder", folder == "." ? "" : cat(" and in ", folder));
-  throw io_error(missing.problem(), where, missing.hint().empty() ? looked : missing.hint());
-}
-
-std::size_t add_model(Inputs& inputs, const std::string& path, const std::string& label) {
-  inputs.models.push_back(std::make_unique<Checkpoint>(checkpoint::open_checkpoint(path)));
-  inputs.labels.push_back(label);
-  checkpoint::require_unquantized(*inputs.models.back(), "merge");
-  return inputs.models.size() - 1;
-}
 
 std::string count_text(int count, std::string_view what) { return cat(count, " ", what, count == 1 ? "" : "s"); }
 
-void require_counts(const Inputs& inputs, const MergeConfig& config, const Method& method) {
-  const auto count = static_cast<int>(inputs.merged.size());
-  const std::string_view besides = inputs.base ? " besides the base" : "";
-  std::vector<std::string> names;
-  for (const std::size_t i : inputs.merged) names.push_back(inputs.labels[i]);
-  const std::string listed =
-      names.empty() ? "the file lists none" : cat("the file lists ", count, ": ", join(names, ", "));
-  if (count < method.min_models)
-    throw usage_error(
-        cat(method.name, " needs at least ", count_text(method.min_models, "model"), besides, ", ", listed),
-        config.file);
-  if (count > method.max_models)
-    throw usage_error(cat(method.name, " takes ", method.min_models == method.max_models ? "exactly " : "at most ",
-                          count_text(method.max_models, "model"), besides, ", ", listed),
-                      config.file);
-}
-
-void require_all_layers(const ModelEntry& entry, const Checkpoint& model) {
-  if (!entry.layers) return;
-  const int layers = layer_count(model);
-  if (entry.layers->first == 0 && entry.layers->second == layers) return;
-  throw usage_error(cat("layer_range [", entry.layers->first, ", ", entry.layers->second, "] of ", entry.path,
-                        " is not all of its ", layers, " layers"),
-                    entry.where, "stacking layers is not supported yet");
-}
-
-void require_one_kind(const Inputs& inputs, const std::string& file) {
-  const auto kind = [&](std::size_t i) {
-    const Node* type = inputs.models[i]->config().find("model_type");
-    return type && type->is_scalar() ? type->as_text() : std::string();
-  };
-  std::size_t first = inputs.models.size();
-  for (const std::size_t i : inputs.taking_part()) {
-    if (kind(i).empty()) continue;
-    if (first == inputs.models.size()) first = i;
-    if (kind(i) != kind(first))
-      throw input_error(cat(inputs.labels[first], " is a ", kind(first), " model and ", inputs.labels[i], " is a ",
-                            kind(i), " model"),
-                        file, "only models of one architecture can be merged");
-  }
-}
-
-// The tensors of one model by their canonical names.
-std::map<std::string, const Tensor*> names_of(const Checkpoint& model, const std::string& label,
-                                              std::vector<std::string>& warnings) {
-  std::map<std::string, const Tensor*> table;
-  std::vector<std::string> dropped;
-  for (const Tensor& tensor : model.tensors()) {
-    if (is_derived_buffer(tensor.name, model)) {
-      dropped.push_back(tensor.name);
-      continue;
-    }
-    const auto [place, added] = table.emplace(canonical_name(tensor.name, model), &tensor);
-    if (!added)
-      throw input_error(cat(label, ": ", place->second->name, " and ", tensor.name, " are two spellings of one tensor"),
-                        tensor.source->path());
-  }
-  if (!dropped.empty())
-    warnings.push_back(cat(label, ": ", dropped.front(),
-                           dropped.size() > 1 ? cat(" and ", dropped.size() - 1, " more") : "",
-                           " left out: derived buffers that loading makes anew"));
-  return table;
-}
-
-// Which models have something of each task head, to tell heads that another class or an earlier training left behind.
-class Heads {
+class Opener {
  public:
-  Heads(const std::vector<Match>& matches, const Inputs& inputs) : inputs_(inputs) {
-    for (const Match& match : matches)
-      if (const std::string_view head = head_module(match.name); !head.empty())
-        for (const std::size_t i : inputs.taking_part())
-          if (match.tensors[i]) owners_[std::string(head)].insert(i);
-    for (const auto& [head, owners] : owners_) common_ = common_ || owners.size() == inputs.taking_part().size();
-  }
+  Opener(const MergeConfig& config, const Method& method) : config_(config), method_(method) {}
 
-  // A model that lacks the head altogether, so that the head is left behind: the reference, or, where all models have
-  // another head in common, any.
-  std::optional<std::size_t> lacking(const Match& match) const {
-    const auto found = owners_.find(head_module(match.name));
-    if (found == owners_.end()) return std::nullopt;
-    if (!found->second.contains(inputs_.reference)) return inputs_.reference;
-    if (common_)
-      for (const std::size_t i : inputs_.taking_part())
-        if (!found->second.contains(i)) return i;
-    return std::nullopt;
+  Inputs open(std::vector<std::string>& warnings) {
+    if (!config_.base_model.empty()) base_ = add_model(config_.base_model, config_.base_where);
+    if (config_.slices.empty()) {
+      inputs_.slices.push_back(whole());
+    } else {
+      for (const SliceEntry& entry : config_.slices) inputs_.slices.push_back(slice_of(entry));
+      stack(warnings);
+    }
+    inputs_.donor = base_.value_or(inputs_.slices.front().reference);
+    require_one_kind();
+    return std::move(inputs_);
   }
 
  private:
-  const Inputs& inputs_;
-  std::map<std::string, std::set<std::size_t>, std::less<>> owners_;
-  bool common_ = false;
+  std::size_t add_model(const std::string& reference, const std::string& where) {
+    ModelPlace place;
+    const auto made = config_.made.find(reference);
+    if (made == config_.made.end())
+      place = locate_model(reference, config_.folder, where);
+    else
+      place.path = made->second.path;
+    const std::string key = canonical(place.path);
+    if (const auto known = std::find(keys_.begin(), keys_.end(), key); known != keys_.end())
+      return static_cast<std::size_t>(known - keys_.begin());
+    inputs_.models.push_back(std::make_unique<Checkpoint>(made != config_.made.end() && made->second.planned
+                                                              ? *made->second.planned
+                                                              : checkpoint::open_checkpoint(place.path)));
+    inputs_.labels.push_back(reference);
+    inputs_.hub_names.push_back(place.hub_name);
+    keys_.push_back(key);
+    checkpoint::require_unquantized(*inputs_.models.back(), "merge");
+    return keys_.size() - 1;
+  }
+
+  // The models of `models`, or of a slice, and their places in the merge.
+  Slice members(const std::vector<ModelEntry>& entries, std::optional<std::size_t> base) {
+    Slice slice;
+    const bool subtracts = method_.base == BasePolicy::kRequired;
+    if (subtracts) slice.base = base;
+    std::vector<std::size_t> seen;
+    for (const ModelEntry& entry : entries) {
+      const std::size_t index = add_model(entry.path, entry.where);
+      if (const auto twice = std::find(seen.begin(), seen.end(), index); twice != seen.end())
+        throw usage_error(cat(entries[static_cast<std::size_t>(twice - seen.begin())].path, " and ", entry.path,
+                              " are the same model"),
+                          entry.where);
+      seen.push_back(index);
+      if (subtracts && base == index) continue;
+      slice.merged.push_back(index);
+      slice.parameters.push_back(entry.parameters);
+    }
+    return slice;
+  }
+
+  void choose_reference(Slice& slice, std::optional<std::size_t> base) const {
+    const bool listed = base && std::find(slice.merged.begin(), slice.merged.end(), *base) != slice.merged.end();
+    slice.reference = slice.base || listed ? *base : slice.merged.front();
+  }
+
+  Slice whole() {
+    if (method_.base == BasePolicy::kRequired && !base_) throw no_base(config_.file);
+    Slice slice = members(config_.models, base_);
+    const bool listed = base_ && std::find(slice.merged.begin(), slice.merged.end(), *base_) != slice.merged.end();
+    if (base_ && !listed && method_.base == BasePolicy::kAsModel) {
+      slice.merged.push_back(*base_);
+      slice.parameters.emplace_back();
+    }
+    require_counts(slice, "the file", config_.file);
+    choose_reference(slice, base_);
+    return slice;
+  }
+
+  Slice slice_of(const SliceEntry& entry) {
+    const bool own = !entry.base_model.empty();
+    const std::string& label = own ? entry.base_model : config_.base_model;
+    const std::string& where = own ? entry.base_where : config_.base_where;
+    const std::optional<std::size_t> base = own ? add_model(label, where) : base_;
+    if (method_.base == BasePolicy::kRequired && !base) throw no_base(entry.where);
+    Slice slice = members(entry.sources, base);
+    if (slice.base && slice.merged.size() == entry.sources.size())
+      throw usage_error(cat("base_model ", label, " is not a source of the slice",
+                            config_.slices.size() > 1 && !own ? cat(" at ", entry.where) : ""),
+                        where, "add it to the sources, or write `models` instead of `slices`");
+    require_counts(slice, "the slice", entry.where);
+    choose_reference(slice, base);
+    slice.entry = inputs_.slices.size();
+    slice.own_parameters = &entry.parameters;
+    return slice;
+  }
+
+  Error no_base(const std::string& where) const {
+    return usage_error(cat(method_.name, " needs base_model"), where, "name the model that the others were tuned from");
+  }
+
+  void require_counts(const Slice& slice, std::string_view what, const std::string& where) const {
+    const auto count = static_cast<int>(slice.merged.size());
+    const std::string_view besides = slice.base ? " besides the base" : "";
+    std::vector<std::string> names;
+    for (const std::size_t i : slice.merged) names.push_back(inputs_.labels[i]);
+    const std::string listed =
+        names.empty() ? cat(what, " lists none") : cat(what, " lists ", count, ": ", join(names, ", "));
+    if (count < method_.min_models)
+      throw usage_error(
+          cat(method_.name, " needs at least ", count_text(method_.min_models, "model"), besides, ", ", listed), where);
+    if (count > method_.max_models)
+      throw usage_error(cat(method_.name, " takes ", method_.min_models == method_.max_models ? "exactly " : "at most ",
+                            count_text(method_.max_models, "model"), besides, ", ", listed),
+                        where);
+  }
+
+  // Which layers each slice makes, and of what. One slice over all layers of its sources is the whole model.
+  void stack(std::vector<std::string>& warnings) {
+    bool all = config_.slices.size() == 1;
+    int layers = 0;
+    for (Slice& slice : inputs_.slices) {
+      const std::vector<ModelEntry>& sources = config_.slices[slice.entry].sources;
+      slice.first = layers;
+      slice.count = static_cast<int>(sources.front().layers->second - sources.front().layers->first);
+      slice.from.resize(inputs_.models.size());
+      for (const ModelEntry& source : sources) {
+        const std::size_t model = add_model(source.path, source.where);  // open already: its number
+        const int has = layer_count(*inputs_.models[model]);
+        const auto [first, end] = *source.layers;
+        if (end > has)
+          throw usage_error(cat("layer_range [", first, ", ", end, "] of ", source.path, " reaches past its ",
+                                count_text(has, "layer")),
+                            source.where, "layers count from 0 and the end is not included");
+        slice.from[model] = static_cast<int>(first);
+        all = all && first == 0 && end == has;
+      }
+      layers += slice.count;
+    }
+    if (all) {
+      inputs_.slices.front().from.clear();
+      return;
+    }
+    inputs_.stacked = true;
+    for (Slice& slice : inputs_.slices) slice.before = slice.after = false;
+    inputs_.slices.front().before = inputs_.slices.back().after = true;
+    drop_late_sources(warnings);
+  }
+
+  // mergekit pairs the last slice's sources with those of the first for the final norm and the heads: what the last
+  // slice has more is left out of them. Followed under its rules, where the rest can be merged at all.
+  void drop_late_sources(std::vector<std::string>& warnings) {
+    const std::size_t kept = config_.slices.front().sources.size();
+    const SliceEntry& last = config_.slices.back();
+    if (config_.rules != Rules::kMergekit || last.sources.size() <= kept) return;
+    Slice tail = inputs_.slices.back();
+    std::vector<std::string> dropped;
+    for (std::size_t i = kept; i < last.sources.size(); ++i) {
+      const std::size_t model = add_model(last.sources[i].path, last.sources[i].where);
+      if (tail.base == model) return;
+      const auto at = std::find(tail.merged.begin(), tail.merged.end(), model) - tail.merged.begin();
+      tail.merged.erase(tail.merged.begin() + at);
+      tail.parameters.erase(tail.parameters.begin() + at);
+      dropped.push_back(inputs_.labels[model]);
+    }
+    if (static_cast<int>(tail.merged.size()) < method_.min_models) return;
+    if (!tail.base && std::find(tail.merged.begin(), tail.merged.end(), tail.reference) == tail.merged.end())
+      tail.reference = tail.merged.front();
+    tail.count = 0;
+    inputs_.slices.back().after = false;
+    inputs_.slices.push_back(std::move(tail));
+    warnings.push_back(cat("the final norm and the head leave out ", join(dropped, ", "),
+                           ", as mergekit does: the last slice has more sources than the first (", last.where,
+                           "); `rules: paper` takes all"));
+  }
+
+  void require_one_kind() const {
+    const auto kind = [&](std::size_t i) {
+      const Node* type = inputs_.models[i]->config().find("model_type");
+      return type && type->is_scalar() ? type->as_text() : std::string();
+    };
+    std::optional<std::size_t> first;
+    for (std::size_t i = 0; i < inputs_.models.size(); ++i) {
+      if (kind(i).empty()) continue;
+      if (!first) first = i;
+      if (kind(i) != kind(*first))
+        throw input_error(cat(inputs_.labels[*first], " is a ", kind(*first), " model and ", inputs_.labels[i],
+                              " is a ", kind(i), " model"),
+                          config_.file, "only models of one architecture can be merged");
+    }
+  }
+
+  const MergeConfig& config_;
+  const Method& method_;
+  Inputs inputs_;
+  std::vector<std::string> keys_;    // canonical paths
+  std::optional<std::size_t> base_;  // of the whole file
 };
 
 }  // namespace
 
-std::vector<std::size_t> Inputs::taking_part() const {
+std::vector<std::size_t> Slice::taking_part() const {
   std::vector<std::size_t> all;
   if (base) all.push_back(*base);
   all.insert(all.end(), merged.begin(), merged.end());
   return all;
 }
 
-Inputs open_inputs(const MergeConfig& config, const Method& method) {
-  Inputs inputs;
-  std::string base_path;
-  const bool with_base = !config.base_model.empty();
-  if (with_base) {
-    base_path = resolve(config.base_model, config.folder, config.base_where);
-    add_model(inputs, base_path, config.base_model);
-  } else if (method.base == BasePolicy::kRequired) {
-    throw usage_error(cat(method.name, " needs base_model"), config.file,
-                      "name the model that the others were tuned from");
-  }
-  if (with_base && method.base == BasePolicy::kRequired) inputs.base = 0;
-
-  std::vector<std::string> paths;
-  bool listed = false;
-  for (const ModelEntry& entry : config.models) {
-    const std::string path = resolve(entry.path, config.folder, entry.where);
-    for (std::size_t i = 0; i < paths.size(); ++i)
-      if (same_file(paths[i], path))
-        throw usage_error(cat(config.models[i].path, " and ", entry.path, " are the same model"), entry.where);
-    paths.push_back(path);
-    const bool is_base = with_base && same_file(path, base_path);
-    listed = listed || is_base;
-    const std::size_t index = is_base ? 0 : add_model(inputs, path, entry.path);
-    require_all_layers(entry, *inputs.models[index]);
-    if (is_base && inputs.base) continue;
-    inputs.merged.push_back(index);
-    inputs.parameters.push_back(entry.parameters);
-  }
-  if (with_base && !listed && config.sliced && method.base == BasePolicy::kRequired)
-    throw usage_error(cat("base_model ", config.base_model, " is not a source of the slice"), config.base_where,
-                      "add it to the sources, or write `models` instead of `slices`");
-  if (with_base && !listed && !config.sliced && method.base == BasePolicy::kAsModel) {
-    inputs.merged.push_back(0);
-    inputs.parameters.emplace_back();
-  }
-  require_counts(inputs, config, method);
-  inputs.reference = inputs.base || std::find(inputs.merged.begin(), inputs.merged.end(), 0u) != inputs.merged.end()
-                         ? 0
-                         : inputs.merged.front();
-  require_one_kind(inputs, config.file);
-  return inputs;
+std::vector<std::size_t> Inputs::taking_part() const {
+  std::vector<std::size_t> all;
+  for (const Slice& slice : slices)
+    for (const std::size_t i : slice.taking_part())
+      if (std::find(all.begin(), all.end(), i) == all.end()) all.push_back(i);
+  return all;
 }
 
-std::vector<Match> match_tensors(const Inputs& inputs, std::vector<std::string>& warnings) {
-  std::map<std::string, std::vector<const Tensor*>> table;
-  for (const std::size_t i : inputs.taking_part())
-    for (const auto& [name, tensor] : names_of(*inputs.models[i], inputs.labels[i], warnings)) {
-      auto& row = table[name];
-      row.resize(inputs.models.size());
-      row[i] = tensor;
-    }
-  std::vector<Match> matches;
-  for (auto& [name, row] : table) {
-    std::vector<std::string> filled;
-    for (const std::size_t i : inputs.taking_part()) {
-      if (row[i]) continue;
-      row[i] = tied_partner(name, *inputs.models[i]);
-      if (row[i]) filled.push_back(inputs.labels[i]);
-    }
-    if (!filled.empty())
-      warnings.push_back(cat(name, ": ", join(filled, ", "), filled.size() == 1 ? " has" : " have",
-                             " none and the embedding stands in; config.json may still say that the two are tied"));
-    matches.push_back({name, std::move(row)});
-  }
-  const Heads heads(matches, inputs);
-  std::erase_if(matches, [&](const Match& match) {
-    const auto lacking = heads.lacking(match);
-    if (!lacking) return false;
-    const auto owner =
-        std::find_if(match.tensors.begin(), match.tensors.end(), [](const Tensor* t) { return t != nullptr; });
-    warnings.push_back(cat(match.name, " of ", inputs.labels[static_cast<std::size_t>(owner - match.tensors.begin())],
-                           " left out: ", inputs.labels[*lacking], " has no ", head_module(match.name)));
-    return true;
-  });
-  return matches;
+Inputs open_inputs(const MergeConfig& config, const Method& method, std::vector<std::string>& warnings) {
+  return Opener(config, method).open(warnings);
 }
 
 }  // namespace solera::merge

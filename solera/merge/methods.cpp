@@ -7,6 +7,7 @@
 #include "solera/base/text.h"
 #include "solera/merge/methods/breadcrumbs.h"
 #include "solera/merge/methods/linear.h"
+#include "solera/merge/methods/passthrough.h"
 #include "solera/merge/methods/slerp.h"
 #include "solera/merge/methods/task_arithmetic.h"
 #include "solera/merge/methods/ties.h"
@@ -14,8 +15,8 @@
 namespace solera::merge {
 
 std::span<const Method> methods() {
-  static const std::vector<Method> kMethods = {linear_method(), slerp_method(), task_arithmetic_method(), ties_method(),
-                                               breadcrumbs_method()};
+  static const std::vector<Method> kMethods = {linear_method(), slerp_method(),       task_arithmetic_method(),
+                                               ties_method(),   breadcrumbs_method(), passthrough_method()};
   return kMethods;
 }
 

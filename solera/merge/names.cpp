@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "solera/base/error.h"
 #include "solera/base/text.h"
 
 namespace solera::merge {
@@ -28,6 +29,8 @@ constexpr std::string_view kHeadModules[] = {
     "lm_head",          "cls",       "classifier", "score",  "qa_outputs",          "vocab_projector",
     "vocab_transform",  "embed_out", "output",     "v_head", "classification_head", "pre_classifier",
     "seq_relationship", "head"};
+constexpr std::string_view kLayerCounts[] = {"num_hidden_layers", "n_layer", "num_layers", "n_layers"};
+constexpr std::string_view kEntrances[] = {"wte", "wpe", "shared", "project_in"};  // besides embed*, *embeddings*
 constexpr std::string_view kBareGpt2[] = {"h.", "wte.", "wpe.", "ln_f."};
 
 bool one_of(std::string_view text, Names names) { return std::find(names.begin(), names.end(), text) != names.end(); }
@@ -96,8 +99,23 @@ std::string canonical_name(std::string_view name, const Checkpoint& model) {
   return result;
 }
 
+std::string in_layer(std::string_view name, int layer) {
+  const std::size_t start = name_facts(name).stack.size() + 1;
+  return cat(name.substr(0, start), layer, name.substr(name.find('.', start)));
+}
+
+bool is_before_layers(std::string_view name) {
+  if (name_facts(name).role == Role::kHead) return false;
+  const std::vector<std::string> pieces = split(name, '.');
+  return std::any_of(pieces.begin(), pieces.end(), [](const std::string& piece) {
+    return one_of(piece, kEntrances) || piece.find("embed") != std::string::npos;
+  });
+}
+
+std::span<const std::string_view> layer_count_keys() { return kLayerCounts; }
+
 int layer_count(const Checkpoint& model) {
-  for (const std::string_view key : {"num_hidden_layers", "n_layer", "num_layers", "n_layers"})
+  for (const std::string_view key : kLayerCounts)
     if (const Node* value = config_value(model, key))
       if (const auto count = value->try_double(); count && *count >= 0 && *count < 1e6) return static_cast<int>(*count);
   int count = 0;
@@ -129,11 +147,13 @@ std::string_view head_module(std::string_view name) {
   return first.size() < name.size() && one_of(first, kHeadModules) ? first : std::string_view();
 }
 
+bool is_tied_head(std::string_view name) { return one_of(name, kTiedHeads); }
+
 const Tensor* tied_partner(std::string_view name, const Checkpoint& model) {
   if (const Node* tied = config_value(model, "tie_word_embeddings"); tied && tied->try_bool() == false) return nullptr;
   if (name == "encoder.embed_tokens.weight" || name == "decoder.embed_tokens.weight")
     return model.find("shared.weight");
-  if (!one_of(name, kTiedHeads)) return nullptr;
+  if (!is_tied_head(name)) return nullptr;
   if (const Tensor* shared = model.find("shared.weight")) return shared;
   const Tensor* found = nullptr;
   for (const Tensor& tensor : model.tensors()) {

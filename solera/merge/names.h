@@ -6,6 +6,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,16 @@ NameFacts name_facts(std::string_view name);
 // Tables of tokens and the heads behind them: may their first axis run over the vocabulary? Positions and types do not.
 bool may_span_vocabulary(std::string_view name);
 
+// The same tensor of another layer: "model.layers.7.mlp.w" in layer 3 is "model.layers.3.mlp.w". It has a layer.
+std::string in_layer(std::string_view name, int layer);
+
+// Of a tensor outside the layers: is it used before them (embeddings and what belongs to them), or after (the final
+// norm, poolers, heads)?
+bool is_before_layers(std::string_view name);
+
+// The keys of config.json, or of its text_config, that hold the number of layers.
+std::span<const std::string_view> layer_count_keys();
+
 // One spelling of a name for matching across models, and that of the output: LayerNorm.gamma and .beta as .weight and
 // .bias, "h.0." and "wte." of older GPT-2 files as "transformer.h.0." and "transformer.wte.".
 std::string canonical_name(std::string_view name, const checkpoint::Checkpoint& model);
@@ -42,6 +53,9 @@ bool is_optional(std::string_view name);
 
 // The module of a task head, "cls" or "classifier", if the name lies in one.
 std::string_view head_module(std::string_view name);
+
+// A head that some models tie to their embedding: "lm_head.weight".
+bool is_tied_head(std::string_view name);
 
 // The tensor that stands in for a missing one because the two are tied: the embedding for lm_head.weight. Null if the
 // model has none or its config says tie_word_embeddings: false.

@@ -9,6 +9,7 @@
 #include "solera/base/text.h"
 #include "solera/merge/chat_template.h"
 #include "solera/merge/inputs.h"
+#include "solera/merge/match.h"
 #include "solera/merge/methods.h"
 #include "solera/merge/names.h"
 #include "solera/merge/settings.h"
@@ -26,46 +27,52 @@ std::string module_pattern(const std::string& name) {
   return dot == std::string::npos ? name : name.substr(0, dot) + ".*";
 }
 
-std::string nearest_name(const std::string& pattern, const std::vector<Match>& matches) {
-  std::vector<std::string> names;
-  for (const Match& match : matches) names.push_back(match.name);
+std::string nearest_name(const std::string& pattern, const std::vector<std::string>& names) {
   const std::string near = did_you_mean(pattern, names);
   if (!near.empty() || names.empty()) return near;
   return cat("names look like ", names[names.size() / 2]);
 }
 
-void require_patterns_match(const std::vector<Match>& matches, const PlanOptions& options) {
+void require_patterns_match(const std::vector<std::vector<Match>>& slices, const PlanOptions& options) {
+  std::vector<std::string> names;
+  for (const auto& matches : slices)
+    for (const Match& match : matches) names.push_back(match.name);
   for (const auto& [flag, patterns] :
        {std::pair("--include", &options.include), std::pair("--exclude", &options.exclude)})
     for (const Pattern& pattern : *patterns)
-      if (std::none_of(matches.begin(), matches.end(), [&](const Match& m) { return pattern.matches(m.name); }))
+      if (std::none_of(names.begin(), names.end(), [&](const std::string& name) { return pattern.matches(name); }))
         throw usage_error(cat(flag, " '", pattern.text(), "' matches no tensor"), "",
-                          nearest_name(pattern.text(), matches));
+                          nearest_name(pattern.text(), names));
 }
 
+// The tensors of one slice; numbers in the program go on from slice to slice.
 class Planner {
  public:
-  Planner(const MergeConfig& config, const Method& method, const Inputs& inputs, const PlanOptions& options,
-          Program& program)
+  Planner(const MergeConfig& config, const Method& method, const Inputs& inputs, const Slice& slice,
+          const PlanOptions& options, Program& program, std::vector<std::string>& warnings)
       : config_(config),
         inputs_(inputs),
+        slice_(slice),
         options_(options),
         program_(program),
-        settings_(config, method),
-        method_(method) {}
+        settings_(config, method, slice.own_parameters),
+        method_(method),
+        warnings_(warnings) {}
 
-  std::vector<TensorPlan> plan(const std::vector<Match>& matches, std::vector<std::string>& warnings) {
-    warnings_ = &warnings;
-    count_layers(matches);
+  // `bound`: how many tensors the program has. `places`: where parameters looked, names of `matches`.
+  std::vector<TensorPlan> plan(const std::vector<Match>& matches, std::size_t& bound,
+                               std::vector<TensorPlace>& places) {
+    bound_ = &bound;
+    if (!inputs_.stacked) count_layers(matches);
     std::vector<TensorPlan> tensors;
-    std::vector<TensorPlace> places;
     for (const Match& match : matches) {
       std::optional<TensorPlan> tensor = plan_tensor(match);
       if (!tensor) continue;
       tensors.push_back(std::move(*tensor));
-      places.push_back(place_of(match.name));
+      places.push_back(place_of(match));
+      for (const std::string& name : match.names)
+        if (!name.empty() && name != match.name) places.push_back(place_of(match, name));
     }
-    for (std::string& line : settings_.unmatched(inputs_.parameters, places)) warnings.push_back(std::move(line));
     return tensors;
   }
 
@@ -79,17 +86,22 @@ class Planner {
       }
     if (layers_.size() == 1) {
       int& count = layers_.begin()->second;
-      count = std::max(count, layer_count(*inputs_.models[inputs_.reference]));
+      count = std::max(count, layer_count(*inputs_.models[slice_.reference]));
     }
   }
 
-  TensorPlace place_of(std::string_view name) const {
-    const NameFacts facts = name_facts(name);
-    return {name, facts.layer ? gradient_position(*facts.layer, layers_.at(facts.stack)) : 0.0, facts.role};
+  // Of the output tensor, or under the name that one of the models has for it.
+  TensorPlace place_of(const Match& match, std::string_view name = {}) const {
+    const NameFacts facts = name_facts(match.name);
+    double t = 0;
+    if (facts.layer)
+      t = inputs_.stacked ? gradient_position(*facts.layer - slice_.first, slice_.count)
+                          : gradient_position(*facts.layer, layers_.at(facts.stack));
+    return {name.empty() ? std::string_view(match.name) : name, t, facts.role};
   }
 
   std::vector<std::size_t> having(const Match& match) const {
-    std::vector<std::size_t> list = inputs_.taking_part();
+    std::vector<std::size_t> list = slice_.taking_part();
     std::erase_if(list, [&](std::size_t i) { return !match.tensors[i]; });
     return list;
   }
@@ -113,14 +125,14 @@ class Planner {
   }
 
   void require_everywhere(const Match& match, const std::vector<std::size_t>& present) const {
-    const auto all = inputs_.taking_part();
+    const auto all = slice_.taking_part();
     if (present.size() == all.size() || options_.allow_missing || is_optional(match.name)) return;
     std::vector<std::string> have, lack;
     for (const std::size_t i : all) (match.tensors[i] ? have : lack).push_back(inputs_.labels[i]);
     throw input_error(cat(match.name, " is in ", join(have, ", "), " but not in ", join(lack, ", ")), config_.file,
                       cat("--allow-missing merges it over the models that have it, --exclude '", match.name, "' ",
-                          match.tensors[inputs_.reference] ? cat("keeps that of ", inputs_.labels[inputs_.reference])
-                                                           : "leaves it out"));
+                          match.tensors[slice_.reference] ? cat("keeps that of ", inputs_.labels[slice_.reference])
+                                                          : "leaves it out"));
   }
 
   void require_one_sort(const Match& match, const std::vector<std::size_t>& present) const {
@@ -134,7 +146,7 @@ class Planner {
   }
 
   void require_one_shape(const Match& match, const std::vector<std::size_t>& present) const {
-    const std::size_t first = match.tensors[inputs_.reference] ? inputs_.reference : present.front();
+    const std::size_t first = match.tensors[slice_.reference] ? slice_.reference : present.front();
     const auto& shape = match.tensors[first]->shape;
     for (const std::size_t i : present) {
       const Tensor& tensor = *match.tensors[i];
@@ -146,7 +158,7 @@ class Planner {
               " has ", shape_text(shape)),
           tensor.source->path(),
           cat(vocabulary ? "align the vocabularies with tokenizer_source: union, or " : "", "use --exclude '",
-              module_pattern(match.name), "' to keep that of ", inputs_.labels[inputs_.reference]));
+              module_pattern(match.name), "' to keep that of ", inputs_.labels[slice_.reference]));
     }
   }
 
@@ -161,18 +173,18 @@ class Planner {
   std::optional<TensorPlan> plan_tensor(const Match& match) {
     const auto present = having(match);
     if (!selected(match.name, options_.include, options_.exclude)) {
-      if (!match.tensors[inputs_.reference]) return std::nullopt;
-      return copy(match, inputs_.reference, false, "not selected");
+      if (!match.tensors[slice_.reference]) return std::nullopt;
+      return copy(match, slice_.reference, false, "not selected");
     }
     require_everywhere(match, present);
     require_one_sort(match, present);
     require_one_shape(match, present);
-    const std::size_t source = match.tensors[inputs_.reference] ? inputs_.reference : present.front();
+    const std::size_t source = match.tensors[slice_.reference] ? slice_.reference : present.front();
     if (!checkpoint::is_float(match.tensors[source]->dtype)) return copy(match, source, false, "integer tensor");
-    if (present.size() == 1 && inputs_.taking_part().size() > 1 && method_.base == BasePolicy::kRequired)
+    if (present.size() == 1 && slice_.taking_part().size() > 1 && method_.base == BasePolicy::kRequired)
       return copy(match, source, true, cat("only in ", inputs_.labels[source]));
-    if (inputs_.base && !match.tensors[*inputs_.base])
-      throw input_error(cat(match.name, " is missing in the base ", inputs_.labels[*inputs_.base],
+    if (slice_.base && !match.tensors[*slice_.base])
+      throw input_error(cat(match.name, " is missing in the base ", inputs_.labels[*slice_.base],
                             ", so that nothing can be compared"),
                         config_.file, cat("--exclude '", match.name, "' leaves it out"));
     return merge(match, present);
@@ -181,20 +193,20 @@ class Planner {
   TensorPlan merge(const Match& match, const std::vector<std::size_t>& present) {
     TensorPlan plan;
     for (const std::size_t i : present) plan.operands.push_back(operand(match, i, true));
-    plan.has_base = inputs_.base.has_value();
+    plan.has_base = slice_.base.has_value();
     plan.out = {match.name, merged_type(plan.operands), plan.operands.front().tensor->shape};
-    plan.bound = bound_++;
+    plan.bound = (*bound_)++;
     Binding binding;
     binding.tensor = match.name;
     binding.shape = plan.out.shape;
     binding.rules = config_.rules;
-    binding.warnings = warnings_;
-    const TensorPlace place = place_of(match.name);
-    binding.global = settings_.global(place);
-    for (std::size_t k = 0; k < inputs_.merged.size(); ++k) {
-      if (!match.tensors[inputs_.merged[k]]) continue;
-      binding.models.push_back(settings_.of_model(inputs_.parameters[k], place));
-      binding.model_names.push_back(inputs_.labels[inputs_.merged[k]]);
+    binding.warnings = &warnings_;
+    binding.global = settings_.global(place_of(match));
+    for (std::size_t k = 0; k < slice_.merged.size(); ++k) {
+      const std::size_t model = slice_.merged[k];
+      if (!match.tensors[model]) continue;
+      binding.models.push_back(settings_.of_model(slice_.parameters[k], place_of(match, match.names[model])));
+      binding.model_names.push_back(inputs_.labels[model]);
     }
     try {
       program_.bind(plan.bound, binding);
@@ -207,37 +219,92 @@ class Planner {
   }
 
   std::string missing_hint() const {
-    const bool added =
-        method_.base == BasePolicy::kAsModel && !config_.base_model.empty() && inputs_.merged.back() == 0;
+    const bool added = method_.base == BasePolicy::kAsModel && !config_.base_model.empty() && config_.slices.empty() &&
+                       slice_.merged.back() == 0;
     if (added) return "base_model is one more model here: list it with its parameters, or set them for the whole file";
     return "give it to the model, or for the whole file under parameters";
   }
 
   const MergeConfig& config_;
   const Inputs& inputs_;
+  const Slice& slice_;
   const PlanOptions& options_;
   Program& program_;
   Settings settings_;
   const Method& method_;
-  std::map<std::string, int> layers_;
-  std::vector<std::string>* warnings_ = nullptr;
-  std::size_t bound_ = 0;
+  std::vector<std::string>& warnings_;
+  std::map<std::string, int> layers_;  // of each stack, without stacking
+  std::size_t* bound_ = nullptr;
 };
+
+// All slices, and a warning for each condition of a parameter that fits nothing.
+std::vector<TensorPlan> plan_tensors(const MergeConfig& config, const Method& method, const Inputs& inputs,
+                                     const std::vector<std::vector<Match>>& matches, const PlanOptions& options,
+                                     Program& program, std::vector<std::string>& warnings) {
+  std::vector<TensorPlan> tensors;
+  std::vector<std::vector<TensorPlace>> places(inputs.slices.size());  // by the entry of the file
+  std::size_t bound = 0;
+  for (std::size_t k = 0; k < inputs.slices.size(); ++k) {
+    const Slice& slice = inputs.slices[k];
+    Planner planner(config, method, inputs, slice, options, program, warnings);
+    for (TensorPlan& tensor : planner.plan(matches[k], bound, places[slice.entry]))
+      tensors.push_back(std::move(tensor));
+  }
+  std::vector<TensorPlace> all;
+  for (std::size_t k = 0; k < inputs.slices.size(); ++k) {
+    const Slice& slice = inputs.slices[k];
+    if (slice.entry != k) continue;  // the last slice's, once more
+    for (const Node& own : slice.parameters) add_unmatched(own, places[k], warnings);
+    if (slice.own_parameters) add_unmatched(*slice.own_parameters, places[k], warnings);
+    all.insert(all.end(), places[k].begin(), places[k].end());
+  }
+  add_unmatched(config.module_parameters, all, warnings);
+  add_unmatched(config.parameters, all, warnings);
+  std::sort(tensors.begin(), tensors.end(),
+            [](const TensorPlan& a, const TensorPlan& b) { return a.out.name < b.out.name; });
+  return tensors;
+}
+
+// Layers of different models stand in one stack: each tensor has a shape that the donor's layers have, or it is new to
+// them.
+void require_one_size(const Inputs& inputs, const std::vector<TensorPlan>& tensors) {
+  const auto inner_name = [](std::string_view name, const NameFacts& facts) {
+    return std::string(name.substr(name.find('.', facts.stack.size() + 1)));
+  };
+  const checkpoint::Checkpoint& donor = *inputs.models[inputs.donor];
+  std::map<std::string, std::set<checkpoint::Shape>> shapes;
+  for (const Tensor& tensor : donor.tensors()) {
+    const std::string name = canonical_name(tensor.name, donor);
+    if (const NameFacts facts = name_facts(name); facts.layer) shapes[inner_name(name, facts)].insert(tensor.shape);
+  }
+  for (const TensorPlan& tensor : tensors) {
+    const NameFacts facts = name_facts(tensor.out.name);
+    if (!facts.layer) continue;
+    const auto known = shapes.find(inner_name(tensor.out.name, facts));
+    if (known == shapes.end() || known->second.contains(tensor.out.shape)) continue;
+    const weights::Operand& from = tensor.operands.front();
+    throw input_error(
+        cat(from.label, ": ", from.tensor->name, " is ", shape_text(tensor.out.shape), ", in the layers of ",
+            inputs.labels[inputs.donor], " it is ", shape_text(*known->second.begin())),
+        from.tensor->source->path(), "only layers of one size can be stacked");
+  }
+}
+
+std::vector<LayerRun> layer_runs(const Inputs& inputs) {
+  std::vector<LayerRun> runs;
+  if (!inputs.stacked) return runs;
+  for (const Slice& slice : inputs.slices) {
+    if (slice.count == 0) continue;
+    LayerRun run{slice.first, slice.first + slice.count, {}};
+    for (const std::size_t i : slice.taking_part()) run.from.push_back({i, slice.from[i]});
+    runs.push_back(std::move(run));
+  }
+  return runs;
+}
 
 void keep_each_once(std::vector<std::string>& lines) {
   std::set<std::string> seen;
   std::erase_if(lines, [&](const std::string& line) { return !seen.insert(line).second; });
-}
-
-// The type that most of the output's numbers have.
-std::optional<DType> main_type(const Plan& plan) {
-  std::map<DType, std::uint64_t> elements;
-  for (const TensorPlan& tensor : plan.tensors)
-    if (checkpoint::is_float(tensor.out.dtype))
-      elements[tensor.out.dtype] += static_cast<std::uint64_t>(tensor.out.elements());
-  const auto most = std::max_element(elements.begin(), elements.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
-  return most == elements.end() ? std::nullopt : std::optional(most->first);
 }
 
 }  // namespace
@@ -246,13 +313,14 @@ Plan make_plan(MergeConfig config, const PlanOptions& options) {
   Plan plan;
   plan.method = &method(config.method, config.method_where);
   plan.program = plan.method->program();
-  Inputs inputs = open_inputs(config, *plan.method);
   plan.warnings = config.notes;
-  std::vector<Match> matches = match_tensors(inputs, plan.warnings);
+  Inputs inputs = open_inputs(config, *plan.method, plan.warnings);
+  std::vector<std::vector<Match>> matches = match_tensors(inputs, config.file, plan.warnings);
   if (config.tokenizer) plan.tokenizer = merge_tokenizers(config, inputs, matches, plan.warnings);
   if (config.chat_template) plan.chat_template = chosen_chat_template(*config.chat_template, inputs);
   require_patterns_match(matches, options);
-  plan.tensors = Planner(config, *plan.method, inputs, options, *plan.program).plan(matches, plan.warnings);
+  plan.tensors = plan_tensors(config, *plan.method, inputs, matches, options, *plan.program, plan.warnings);
+  if (inputs.stacked) require_one_size(inputs, plan.tensors);
   keep_each_once(plan.warnings);
   if (std::none_of(plan.tensors.begin(), plan.tensors.end(),
                    [](const TensorPlan& t) { return t.action == TensorPlan::Action::kMerge; }))
@@ -263,9 +331,11 @@ Plan make_plan(MergeConfig config, const PlanOptions& options) {
   layout.shard_bytes = options.shard_bytes;
   layout.single_file = options.single_file;
   plan.layout = checkpoint::plan_layout(std::move(infos), layout);
-  plan.donor = config.base_model.empty() ? static_cast<int>(inputs.reference) : 0;
+  plan.donor = static_cast<int>(inputs.donor);
+  plan.layers = layer_runs(inputs);
   plan.models = std::move(inputs.models);
   plan.labels = std::move(inputs.labels);
+  plan.hub_names = std::move(inputs.hub_names);
   plan.config = std::move(config);
   return plan;
 }
@@ -297,35 +367,6 @@ std::string Plan::hash() const {
   if (tokenizer) hasher.add(static_cast<std::uint64_t>(tokenizer->donor)).add(tokenizer->rules);
   hasher.add(chat_template);
   return hasher.hex();
-}
-
-Node output_config(const Plan& plan) {
-  Node config = plan.models[static_cast<std::size_t>(plan.donor)]->config();
-  const auto type = main_type(plan);
-  if (!config.is_map() || !type) return config;
-  const Node word = Node::text(std::string(checkpoint::torch_name(*type)));
-  const auto mend = [&](Node& map) {
-    bool found = false;
-    for (const std::string_view key : {"torch_dtype", "dtype"})
-      if (map.find(key)) {
-        map.set(std::string(key), word);
-        found = true;
-      }
-    return found;
-  };
-  const auto resize = [&](Node& map) {
-    if (plan.tokenizer && map.find("vocab_size")) map.set("vocab_size", Node::integer(plan.tokenizer->rows));
-  };
-  resize(config);
-  const bool found = mend(config);
-  if (const Node* text = config.find("text_config"); text && text->is_map()) {
-    Node inner = *text;
-    resize(inner);
-    mend(inner);
-    config.set("text_config", std::move(inner));
-  }
-  if (!found) config.set("torch_dtype", word);
-  return config;
 }
 
 }  // namespace solera::merge

@@ -11,6 +11,10 @@
 //   anything else                             Error, unless allow_missing
 // Types: `dtype` is put on every operand as a cast; the output has `out_dtype`, else `dtype`, else what PyTorch
 // promotes all operands to. Integer tensors are copied. A copy whose output type differs from the input's is converted.
+//
+// Slices: output layer k is merged from the layers of its slice's sources that follow their first ones; embeddings come
+// from the first slice, the final norm and heads from the last (match.h). What goes beside the weights is
+// output_files.h.
 #pragma once
 
 #include <cstdint>
@@ -45,13 +49,25 @@ struct TensorPlan {
   std::string note;       // why a copy: "integer tensor", "not selected", "only in fine-a"
 };
 
+// Output layers [first, end), and where they come from: layer k of the output is layer k - first + From::first.
+struct LayerRun {
+  struct From {
+    std::size_t model = 0;
+    int first = 0;
+  };
+  int first = 0, end = 0;
+  std::vector<From> from;  // base first
+};
+
 struct Plan {
   MergeConfig config;
   const Method* method = nullptr;
   std::vector<std::unique_ptr<checkpoint::Checkpoint>>
       models;                                // all inputs, base first where there is one; addresses stable
   std::vector<std::string> labels;           // their names in messages
+  std::vector<std::string> hub_names;        // "org/name" of those from the hub's cache, else ""
   int donor = 0;                             // whose config and side files are carried
+  std::vector<LayerRun> layers;              // where layers are stacked; empty otherwise
   std::vector<TensorPlan> tensors;           // sorted by output name; as layout.tensors
   std::optional<MergedTokenizer> tokenizer;  // where the file asks for one
   std::string chat_template;                 // likewise; may be empty
@@ -65,8 +81,5 @@ struct Plan {
 };
 
 Plan make_plan(MergeConfig config, const PlanOptions& options);
-
-// The config.json that goes with the output: the donor's, its dtype mended. Null if the donor has none.
-Node output_config(const Plan& plan);
 
 }  // namespace solera::merge

@@ -14,25 +14,11 @@ std::string condition(const Node& entry) {
   return "";
 }
 
-void add_unmatched(const Node& parameters, std::span<const TensorPlace> places, std::vector<std::string>& lines) {
-  if (!parameters.is_map()) return;
-  for (const auto& [name, setting] : parameters.entries()) {
-    const std::span<const Node> entries = setting.is_map() ? std::span(&setting, 1) : setting.items();
-    for (const Node& entry : entries) {
-      if (!entry.is_map() || condition(entry).empty()) continue;
-      if (std::any_of(places.begin(), places.end(),
-                      [&](const TensorPlace& place) { return entry_matches(entry, place); }))
-        continue;
-      lines.push_back(cat("the ", condition(entry), " of \"", name, "\" fits no tensor",
-                          entry.where().empty() ? "" : cat(" (", entry.where(), ")")));
-    }
-  }
-}
-
 }  // namespace
 
-Settings::Settings(const MergeConfig& config, const Method& method) {
-  for (const Node& node : config.inner_parameters) levels_.push_back(&node);
+Settings::Settings(const MergeConfig& config, const Method& method, const Node* slice) {
+  if (slice) levels_.push_back(slice);
+  levels_.push_back(&config.module_parameters);
   levels_.push_back(&config.parameters);
   for (const auto& list : {method.parameters(), method.model_parameters()})
     for (const Field& field : list) {
@@ -61,11 +47,19 @@ Lookup Settings::lookup(const Node* own, const TensorPlace& place) const {
   };
 }
 
-std::vector<std::string> Settings::unmatched(std::span<const Node> models, std::span<const TensorPlace> places) const {
-  std::vector<std::string> lines;
-  for (const Node& own : models) add_unmatched(own, places, lines);
-  for (const Node* level : levels_) add_unmatched(*level, places, lines);
-  return lines;
+void add_unmatched(const Node& parameters, std::span<const TensorPlace> places, std::vector<std::string>& lines) {
+  if (!parameters.is_map()) return;
+  for (const auto& [name, setting] : parameters.entries()) {
+    const std::span<const Node> entries = setting.is_map() ? std::span(&setting, 1) : setting.items();
+    for (const Node& entry : entries) {
+      if (!entry.is_map() || condition(entry).empty()) continue;
+      if (std::any_of(places.begin(), places.end(),
+                      [&](const TensorPlace& place) { return entry_matches(entry, place); }))
+        continue;
+      lines.push_back(cat("the ", condition(entry), " of \"", name, "\" fits no tensor",
+                          entry.where().empty() ? "" : cat(" (", entry.where(), ")")));
+    }
+  }
 }
 
 }  // namespace solera::merge

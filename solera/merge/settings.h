@@ -1,5 +1,6 @@
 // Which setting of a configuration counts for a tensor: a model's own, the slice's, the module's, the whole file's, in
-// that order, and of each the first entry that matches. Both kinds of parameter look at the tensor's output name.
+// that order, and of each the first entry that matches. Parameters of the merge look at the tensor's output name, those
+// of a model at the name that the tensor has in this model: the two differ where layers are stacked.
 #pragma once
 
 #include <span>
@@ -15,14 +16,12 @@ namespace solera::merge {
 
 class Settings {
  public:
-  Settings(const MergeConfig& config, const Method& method);
+  // `slice`: the parameters of the slice that the tensors belong to, or null.
+  Settings(const MergeConfig& config, const Method& method, const Node* slice = nullptr);
 
   // `place` is kept by value, with the name it points to; the settings and `own` outlive the lookup.
   Lookup global(const TensorPlace& place) const { return lookup(nullptr, place); }
   Lookup of_model(const Node& own, const TensorPlace& place) const { return lookup(&own, place); }
-
-  // A line for each filter, pattern or role that fits no tensor: most likely a slip of the pen.
-  std::vector<std::string> unmatched(std::span<const Node> models, std::span<const TensorPlace> places) const;
 
  private:
   Lookup lookup(const Node* own, const TensorPlace& place) const;
@@ -31,5 +30,8 @@ class Settings {
   std::vector<const Node*> levels_;
   std::vector<std::string> discrete_;  // parameters that are no numbers
 };
+
+// A line for each filter, pattern or role that fits no tensor: most likely a slip of the pen.
+void add_unmatched(const Node& parameters, std::span<const TensorPlace> places, std::vector<std::string>& lines);
 
 }  // namespace solera::merge

@@ -41,7 +41,7 @@ class Alignment {
     }
   }
 
-  MergedTokenizer run(std::vector<Match>& matches, std::vector<std::string>& warnings) {
+  MergedTokenizer run(std::span<std::vector<Match>> matches, std::vector<std::string>& warnings) {
     MergedTokenizer result;
     result.donor = donor_ = donor();
     out_ = vocabularies_[donor_];
@@ -52,7 +52,8 @@ class Alignment {
     if (!out_.appended.empty()) result.json = tokenizer_json(out_);
     plan_rows(warnings);
     result.rows = plans_.empty() ? 0 : plans_.begin()->second->rows();
-    for (Match& match : matches) align(match, result);
+    for (std::vector<Match>& slice : matches)
+      for (Match& match : slice) align(match, result);
     result.rules = to_json(wishes_.node);
     return result;
   }
@@ -229,7 +230,7 @@ bool stays_true(std::string_view file) {
 
 }  // namespace
 
-MergedTokenizer merge_tokenizers(const MergeConfig& config, const Inputs& inputs, std::vector<Match>& matches,
+MergedTokenizer merge_tokenizers(const MergeConfig& config, const Inputs& inputs, std::span<std::vector<Match>> matches,
                                  std::vector<std::string>& warnings) {
   return Alignment(config, inputs).run(matches, warnings);
 }

@@ -23,12 +23,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "solera/base/document.h"
 #include "solera/merge/config.h"
 #include "solera/merge/inputs.h"
+#include "solera/merge/match.h"
 
 namespace solera::merge {
 
@@ -41,10 +43,10 @@ struct MergedTokenizer {
   std::vector<std::unique_ptr<checkpoint::Tensor>> tensors;  // the models' tables with the output's rows
 };
 
-// Reads the vocabularies and replaces, in `matches`, every tensor whose first axis is the vocabulary. Throws Error
-// (usage, input): a model without tokenizer.json, an unknown source, a token that its source lacks, a donor with
-// tokens beyond its embedding.
-MergedTokenizer merge_tokenizers(const MergeConfig& config, const Inputs& inputs, std::vector<Match>& matches,
+// Reads the vocabularies and replaces, in `matches` (of each slice), every tensor whose first axis is the vocabulary.
+// Throws Error (usage, input): a model without tokenizer.json, an unknown source, a token that its source lacks, a
+// donor with tokens beyond its embedding.
+MergedTokenizer merge_tokenizers(const MergeConfig& config, const Inputs& inputs, std::span<std::vector<Match>> matches,
                                  std::vector<std::string>& warnings);
 
 // Writes the tokenizer files of the output into `folder`, over those that are there.

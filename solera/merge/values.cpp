@@ -73,8 +73,15 @@ std::optional<Node> evaluate(const Node& setting, const TensorPlace& place, bool
 }
 
 void require_setting(const Node& setting, std::string_view parameter) {
+  const auto require_gradient = [&](const Node& list) {
+    if (list.items().empty()) throw bad_setting(parameter, "is an empty list", list);
+    if (list.items().size() == 1)
+      throw bad_setting(parameter, "is a gradient of one value", list,
+                        "write the value without brackets, or one for the first and one for the last layer");
+  };
   const auto require_value = [&](const Node& value) {
-    if (value.is_scalar() || (value.is_list() && is_gradient(value))) return;
+    if (value.is_scalar()) return;
+    if (value.is_list() && is_gradient(value)) return require_gradient(value);
     throw bad_setting(parameter, "has an entry whose value is neither a value nor a list of values", value);
   };
   const auto require_entry = [&](const Node& entry) {
@@ -103,7 +110,7 @@ void require_setting(const Node& setting, std::string_view parameter) {
   };
   if (setting.is_null() || setting.is_scalar()) return;
   if (setting.is_map()) return require_entry(setting);
-  if (is_gradient(setting)) return;
+  if (is_gradient(setting)) return require_gradient(setting);
   for (const Node& entry : setting.items()) require_entry(entry);
 }
 

@@ -1,7 +1,8 @@
 // What a parameter's setting says for one tensor: gradients over the layers, filters over names.
 //
 //   0.5                                    everywhere
-//   [0, 0.5, 1]                            a gradient: between its values by t = layer / (layers - 1)
+//   [0, 0.5, 1]                            a gradient: between its values by t = layer / (layers - 1), layers counted
+//                                          in the slice; at least two values
 //   [{filter: mlp, value: 0.5}, {pattern: "*norm*", value: [0, 1]}, {role: head, value: 1}, {value: 0}]
 //
 // The first entry that matches the tensor counts; with none, the next level of the file is asked. `filter` is

@@ -1,0 +1,129 @@
+#include "solera/merge/references.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <vector>
+
+#include "solera/base/error.h"
+#include "solera/base/files.h"
+#include "solera/base/text.h"
+
+namespace solera::merge {
+namespace {
+
+Error unsupported(std::string_view what, const Node& node, std::string hint) {
+  return usage_error(cat(what, " is not supported yet"), node.where(), std::move(hint));
+}
+
+const Node* present(const Node& map, std::string_view key) {
+  const Node* node = map.find(key);
+  return node && !node->is_null() ? node : nullptr;
+}
+
+const std::string& text_of(const Node& node, std::string_view key) {
+  if (!node.is_scalar() || node.as_text().empty()) throw usage_error(cat("\"", key, "\" is not a text"), node.where());
+  return node.as_text();
+}
+
+// "org/name" or "name" of letters, digits and -._: what the hub calls a model. Paths that say they are paths are not.
+bool is_hub_name(std::string_view name) {
+  if (name.empty() || std::count(name.begin(), name.end(), '/') > 1 || name.ends_with(".safetensors")) return false;
+  for (const std::string& piece : split(name, '/'))
+    if (piece.empty() || piece.front() == '.' || piece.front() == '~') return false;
+  return std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.' || c == '/';
+  });
+}
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+std::string hub_cache() {
+  if (const std::string cache = environment("HF_HUB_CACHE"); !cache.empty()) return cache;
+  if (const std::string home = environment("HF_HOME"); !home.empty()) return join_path(home, "hub");
+  if (const std::string cache = environment("XDG_CACHE_HOME"); !cache.empty())
+    return join_path(cache, "huggingface/hub");
+  if (const std::string home = environment("HOME"); !home.empty()) return join_path(home, ".cache/huggingface/hub");
+  return "";
+}
+
+struct HubName {
+  std::string name;
+  std::string revision;  // "main" if the reference gives none
+
+  std::string folder() const {
+    const std::vector<std::string> pieces = split(name, '/');
+    return join_path(hub_cache(), cat("models--", join(pieces, "--")));
+  }
+  std::string download() const {
+    return cat("nothing is downloaded here: run `hf download ", name,
+               revision == "main" ? "" : cat(" --revision ", revision), "`, or give the model's folder");
+  }
+};
+
+// The folder of one revision; "" if the cache has nothing of this model.
+std::string cached_snapshot(const HubName& hub, const std::string& reference, const std::string& where) {
+  const std::string folder = hub.folder();
+  if (!is_folder(folder)) return "";
+  const std::string snapshots = join_path(folder, "snapshots");
+  const bool plain = hub.revision.find("..") == std::string::npos && hub.revision.front() != '/';
+  if (plain) {
+    std::string commit = hub.revision;
+    if (const std::string ref = join_path(join_path(folder, "refs"), hub.revision); exists(ref) && !is_folder(ref))
+      commit = trim(read_file(ref, 4096));
+    if (const std::string snapshot = join_path(snapshots, commit);
+        !commit.empty() && commit.find('/') == std::string::npos && is_folder(snapshot))
+      return snapshot;
+  }
+  const std::vector<std::string> there = is_folder(snapshots) ? list_folder(snapshots) : std::vector<std::string>();
+  throw io_error(cat(reference, ": the Hugging Face cache has no revision \"", hub.revision, "\" of it"), where,
+                 cat(there.empty() ? "" : cat(folder, " has ", join(there, ", "), "; "), hub.download()));
+}
+
+}  // namespace
+
+std::string model_reference(const Node& node, std::string_view key) {
+  if (node.is_map()) {
+    static const std::vector<std::string> kKeys = {"model", "lora", "override_architecture", "path", "revision"};
+    require_known_keys(node, kKeys, cat("in \"", key, "\""));
+    if (const Node* lora = present(node, "lora"))
+      throw unsupported("merging an adapter (lora)", *lora, "merge it into its model first");
+    if (const Node* other = present(node, "override_architecture"))
+      throw unsupported("override_architecture", *other, "remove it: no architecture is needed here");
+    const Node* inner = present(node, node.find("path") ? "path" : "model");
+    if (!inner) throw usage_error(cat("\"", key, "\" names no model"), node.where(), "write {model: FOLDER}");
+    std::string path = model_reference(*inner, key);
+    if (const Node* revision = present(node, "revision")) path += "@" + text_of(*revision, "revision");
+    return path;
+  }
+  const std::string& text = text_of(node, key);
+  if (text.find('+') != std::string::npos && !exists(text))
+    throw unsupported(cat("merging an adapter (", text, ")"), node, "merge it into its model first");
+  return text;
+}
+
+ModelPlace locate_model(const std::string& reference, const std::string& folder, const std::string& where) {
+  if (exists(reference)) return {reference, ""};
+  if (!reference.starts_with('/'))
+    if (const std::string beside = join_path(folder, reference); exists(beside)) return {beside, ""};
+  const std::string looked = cat("looked for it in the working folder", folder == "." ? "" : cat(" and in ", folder));
+
+  const auto at = reference.find('@');
+  HubName hub{reference.substr(0, at), at == std::string::npos ? "main" : reference.substr(at + 1)};
+  const Error missing = missing_file(reference);
+  if (!hub.revision.empty() && is_hub_name(hub.name)) {
+    if (const std::string snapshot = cached_snapshot(hub, reference, where); !snapshot.empty())
+      return {snapshot, hub.name};
+    // A slip of a name that is here, or a bare name, is most likely not the hub's.
+    const bool local = at == std::string::npos && (reference.find('/') == std::string::npos ||
+                                                   (!missing.hint().empty() && is_folder(parent_folder(reference))));
+    if (!local)
+      throw io_error(cat(reference, ": no such folder, and not in the Hugging Face cache"), where, hub.download());
+  }
+  throw io_error(missing.problem(), where, missing.hint().empty() ? looked : missing.hint());
+}
+
+}  // namespace solera::merge

@@ -1,0 +1,30 @@
+// How a configuration names a model, and where that model is on this machine.
+//
+//   ./fine-a                      a folder or file, from the working folder, else from the configuration's
+//   org/name, name                the same; else a model of the Hugging Face hub that an earlier download left in its
+//                                 cache: $HF_HUB_CACHE, else $HF_HOME/hub, else ~/.cache/huggingface/hub
+//   org/name@rev                  that branch, tag or commit of it; `main` if none is given
+//   {model: {path: org/name, revision: rev}}
+//
+// Nothing is downloaded. `model+adapter` is refused: adapters are not merged here yet.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "solera/base/document.h"
+
+namespace solera::merge {
+
+// The reference as one line of text, "org/name@rev". `key` is what the message calls the node. Throws Error (usage).
+std::string model_reference(const Node& node, std::string_view key);
+
+struct ModelPlace {
+  std::string path;      // of the folder or file
+  std::string hub_name;  // "org/name" if it comes from the hub's cache
+};
+
+// Throws Error (io) that says where it was looked for and what to do.
+ModelPlace locate_model(const std::string& reference, const std::string& folder, const std::string& where);
+
+}  // namespace solera::merge
