@@ -103,7 +103,9 @@ std::string opening_line(const Plan& plan, bool named) {
       models = std::max(models, tensor.operands.size() - tensor.has_base);
   }
   std::string layers;
-  if (!plan.layers.empty()) layers = cat(plan.layers.back().end, " layers in ", plan.layers.size(), " slices, ");
+  if (!plan.layers.empty())
+    layers = cat(plan.layers.back().end, " layers in ", plan.layers.size(),
+                 plan.layers.size() == 1 ? " slice, " : " slices, ");
   return cat(named && !plan.config.name.empty() ? plan.config.name + ": " : "", "merge ", plan.method->name, ": ",
              base ? "base + " : "", models, models == 1 ? " model, " : " models, ", layers, plan.tensors.size(),
              " tensors; reads ", bytes_text(plan.bytes_to_read()), " a pass, writes ",

@@ -45,11 +45,11 @@ TEST(Config, AnOrdinaryFile) {
   EXPECT_EQ(config.out_dtype, DType::kBF16);
   EXPECT_EQ(config.rules, Rules::kPaper);
   EXPECT_EQ(config.file, "c.yaml");
-  EXPECT_FALSE(config.sliced);
+  EXPECT_THAT(config.slices, IsEmpty());
   EXPECT_THAT(config.notes, IsEmpty());
 }
 
-TEST(Config, OneSliceAndTheDefaultModuleAreReadAsModels) {
+TEST(Config, SlicesAndTheDefaultModule) {
   const MergeConfig config = parse(
       "merge_method: linear\n"
       "modules:\n"
@@ -57,17 +57,27 @@ TEST(Config, OneSliceAndTheDefaultModuleAreReadAsModels) {
       "    slices:\n"
       "      - sources:\n"
       "          - {model: a, layer_range: [0, 4]}\n"
-      "          - {model: b, layer_range: [0, 4], parameters: {weight: 2}}\n"
+      "          - {model: b, layer_range: [2, 6], parameters: {weight: 2}}\n"
       "        base_model: a\n"
       "        parameters: {weight: 1}\n"
+      "      - sources: [{model: c, layer_range: [3, 4]}]\n"
+      "        residual_weight: 0.5\n"
       "    parameters: {normalize: false}\n");
-  ASSERT_EQ(config.models.size(), 2u);
-  EXPECT_EQ(config.models[1].layers, (std::pair<std::int64_t, std::int64_t>(0, 4)));
-  EXPECT_EQ(config.base_model, "a");
-  EXPECT_TRUE(config.sliced);
-  ASSERT_EQ(config.inner_parameters.size(), 2u);
-  EXPECT_NE(config.inner_parameters[0].find("weight"), nullptr);
-  EXPECT_NE(config.inner_parameters[1].find("normalize"), nullptr);
+  EXPECT_THAT(config.models, IsEmpty());
+  ASSERT_EQ(config.slices.size(), 2u);
+  const SliceEntry& first = config.slices[0];
+  ASSERT_EQ(first.sources.size(), 2u);
+  EXPECT_EQ(first.sources[1].layers, (std::pair<std::int64_t, std::int64_t>(2, 6)));
+  EXPECT_EQ(first.sources[1].parameters.at("weight").as_double(), 2);
+  EXPECT_EQ(first.base_model, "a");
+  EXPECT_EQ(first.base_where, "c.yaml:8:21");
+  EXPECT_EQ(first.parameters.at("weight").as_double(), 1);
+  EXPECT_EQ(first.where, "c.yaml:5:9");
+  EXPECT_EQ(config.slices[1].base_model, "");
+  EXPECT_TRUE(config.slices[1].parameters.is_null());
+  EXPECT_NE(config.module_parameters.find("normalize"), nullptr);
+  EXPECT_EQ(config.base_model, "");
+  EXPECT_THAT(config.notes, ElementsAre("\"residual_weight\" does nothing (c.yaml:11:26)"));
 }
 
 TEST(Config, WhatDoesNothingIsNoted) {
@@ -89,9 +99,8 @@ TEST(Config, MistakesAreNamedWithTheirPlace) {
   EXPECT_EQ(message(""), "the configuration is empty; it needs merge_method and models");
   EXPECT_EQ(message("[1]"), "the configuration is not a map of keys and values (c.yaml:1:1)");
   EXPECT_EQ(message("models: [a]"), "\"merge_method\" is missing (c.yaml)");
-  EXPECT_EQ(message("merge_method: passthrough\nmodels: [a]"),
-            "unknown merge method \"passthrough\" (c.yaml:1:15); known are linear, slerp, task_arithmetic, ties, "
-            "breadcrumbs");
+  EXPECT_EQ(message("merge_method: passthru\nmodels: [a]"),
+            "unknown merge method \"passthru\" (c.yaml:1:15); did you mean passthrough?");
   EXPECT_EQ(message("merge_method: ties\nmodels: []"),
             "\"models\" is missing or empty (c.yaml); list the models to merge");
   EXPECT_EQ(message("merge_method: ties\nmodels: a"), "\"models\" is not a list (c.yaml:2:9)");
@@ -122,21 +131,48 @@ TEST(Config, WhatIsNotSupportedYetIsSaidPlainly) {
             "\"rescale\" with ties is not supported yet (c.yaml:4:23); remove it or set it to false");
   EXPECT_THAT(parse(with("parameters: {rescale: false}")).notes,
               ElementsAre("\"rescale\" does nothing for ties (c.yaml:4:14)"));
-  EXPECT_EQ(message(with("slices: []")),
-            "more than one of \"models\", \"slices\" and \"modules\" is given (c.yaml:4:9); keep \"models\"");
-  const std::string slice = "{sources: [{model: a, layer_range: [0, 1]}]}";
-  EXPECT_EQ(message("merge_method: linear\nslices: [" + slice + ", " + slice + "]"),
-            "stacking layers (more than one slice) is not supported yet (c.yaml:2:56); only one slice over all layers "
-            "can be merged");
+  EXPECT_EQ(
+      message(with("slices: []")),
+      "more than one of \"models\", \"slices\" and \"modules\" is given (c.yaml:4:9); keep the one that is meant");
   EXPECT_EQ(message("merge_method: linear\nmodules: {vision: {models: [a]}}"),
             "the module \"vision\" is not supported yet (c.yaml:2:19); only the module \"default\", the whole model, "
             "can be merged");
   EXPECT_EQ(message("merge_method: linear\nmodels: [a+b]"),
             "merging an adapter (a+b) is not supported yet (c.yaml:2:10); merge it into its model first");
-  EXPECT_EQ(message("merge_method: linear\nmodels: [{model: {model: {path: a, revision: x}}}]"),
-            "a hub revision is not supported yet (c.yaml:2:46); download the model and give its folder");
-  EXPECT_EQ(message("merge_method: linear\nslices: [{sources: [{model: a}]}]"),
-            "a slice's source has no \"layer_range\" (c.yaml:2:21)");
+}
+
+TEST(Config, MistakesInSlices) {
+  const auto sliced = [](const std::string& slices) { return message("merge_method: linear\nslices: " + slices); };
+  EXPECT_EQ(sliced("[]"), "\"models\" is missing or empty (c.yaml); list the models to merge");
+  EXPECT_EQ(sliced("{sources: []}"), "\"slices\" is not a list (c.yaml:2:9)");
+  EXPECT_EQ(sliced("[{sources: []}]"),
+            "a slice has no \"sources\" (c.yaml:2:10); list its models, each with a layer_range");
+  EXPECT_EQ(sliced("[{source: []}]"), "unknown key \"source\" in a slice (c.yaml:2:11); did you mean \"sources\"?");
+  EXPECT_EQ(sliced("[{sources: [{model: a}]}]"),
+            "a slice's source has no \"layer_range\" (c.yaml:2:21); write layer_range: [first, end]; the end is not "
+            "included");
+  EXPECT_EQ(sliced("[{sources: [{model: a, layer_rang: [0, 1]}]}]"),
+            "unknown key \"layer_rang\" in a source of a slice (c.yaml:2:32); did you mean \"layer_range\"?");
+  EXPECT_EQ(sliced("[{sources: [{layer_range: [0, 1]}]}]"), "a source of a slice has no \"model\" (c.yaml:2:21)");
+  EXPECT_EQ(sliced("[{sources: [{model: a, layer_range: 3}]}]"), "\"layer_range\" is not [first, end] (c.yaml:2:45)");
+  EXPECT_EQ(sliced("[{sources: [{model: a, layer_range: [2, 2]}]}]"),
+            "\"layer_range\" is [2, 2], which holds no layer (c.yaml:2:45); layers count from 0 and the end is not "
+            "included");
+  EXPECT_EQ(sliced("[{sources: [{model: a, layer_range: [-1, 2]}]}]"),
+            "\"layer_range\" is [-1, 2], which holds no layer (c.yaml:2:45); layers count from 0 and the end is not "
+            "included");
+  EXPECT_EQ(sliced("[{sources: [{model: a, layer_range: [0, 2]}, {model: b, layer_range: [1, 2]}]}]"),
+            "layer_range [1, 2] of b has 1 layer, [0, 2] of a has 2 (c.yaml:2:62); the sources of one slice have "
+            "equally many layers");
+  EXPECT_EQ(sliced("[{sources: [{model: a, layer_range: [0, 2]}, {model: a, layer_range: [1, 3]}]}]"),
+            "model a is listed twice (c.yaml:2:62); layers of one model are stacked by slices of their own");
+}
+
+TEST(Config, ReferencesAreOneText) {
+  const MergeConfig config = parse(
+      "merge_method: linear\nmodels: [{model: {model: {path: org/name, revision: v1}}}, {model: 'org/name@v2'}]\n");
+  EXPECT_EQ(config.models[0].path, "org/name@v1");
+  EXPECT_EQ(config.models[1].path, "org/name@v2");
 }
 
 TEST(Config, AFileKnowsItsFolder) {

@@ -50,6 +50,23 @@ TEST(Names, LayersAndTheirStacks) {
   EXPECT_EQ(layer(""), "none");
 }
 
+TEST(Names, MoveToAnotherLayer) {
+  EXPECT_EQ(in_layer("model.layers.7.mlp.up_proj.weight", 12), "model.layers.12.mlp.up_proj.weight");
+  EXPECT_EQ(in_layer("transformer.h.11.attn.c_attn.bias", 0), "transformer.h.0.attn.c_attn.bias");
+  EXPECT_EQ(in_layer("encoder.layer.3.w", 4), "encoder.layer.4.w");
+  EXPECT_EQ(in_layer("model.layers.2.mlp.experts.5.w1.weight", 9), "model.layers.9.mlp.experts.5.w1.weight");
+}
+
+TEST(Names, EmbeddingsComeBeforeTheLayers) {
+  for (const char* name :
+       {"model.embed_tokens.weight", "transformer.wte.weight", "wpe.weight", "bert.embeddings.LayerNorm.weight",
+        "embeddings.position_ids", "word_embeddings_layernorm.bias", "gpt_neox.embed_in.weight", "project_in.weight"})
+    EXPECT_TRUE(is_before_layers(name)) << name;
+  for (const char* name : {"model.norm.weight", "lm_head.weight", "transformer.ln_f.bias", "bert.pooler.dense.weight",
+                           "pooler.dense.bias", "cls.predictions.bias", "classifier.weight", "embed_out.weight"})
+    EXPECT_FALSE(is_before_layers(name)) << name;
+}
+
 TEST(Names, Roles) {
   for (const char* name : {"model.embed_tokens.weight", "transformer.wte.weight", "wpe.weight",
                            "bert.embeddings.word_embeddings.weight", "shared.weight"})

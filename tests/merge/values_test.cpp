@@ -81,6 +81,14 @@ TEST(Values, MistakesNameTheirPlace) {
             "\"w\" has a role that is neither embedding nor head (v.yaml:1:9); did you mean head?");
   EXPECT_EQ(message("[{filter: a, value: {b: 1}}]"),
             "\"w\" has an entry whose value is neither a value nor a list of values (v.yaml:1:21)");
+  EXPECT_EQ(message("[0.5]"),
+            "\"w\" is a gradient of one value (v.yaml:1:1); write the value without brackets, or one for the first and "
+            "one for the last layer");
+  EXPECT_EQ(
+      message("[{filter: a, value: [true]}]"),
+      "\"w\" is a gradient of one value (v.yaml:1:21); write the value without brackets, or one for the first and "
+      "one for the last layer");
+  EXPECT_EQ(message("[]"), "\"w\" is an empty list (v.yaml:1:1)");
   EXPECT_EQ(test::message_of([] { at_t("[0, high]", 0.5); }), "\"w\" is \"high\", not a number (v.yaml:1:5)");
 }
 

@@ -1,0 +1,120 @@
+#include "solera/merge/references.h"
+
+#include <cstdlib>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/support.h"
+
+namespace solera::merge {
+namespace {
+
+// A hub cache of its own for the time of a test.
+class References : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const char* name : {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"}) ::unsetenv(name);
+    ::setenv("HF_HOME", (folder_ / "home").c_str(), 1);
+  }
+  void TearDown() override { ::unsetenv("HF_HOME"); }
+
+  std::string snapshot(const std::string& cache, const std::string& model, const std::string& commit) const {
+    const std::string path = join_path(cache, "models--" + model + "/snapshots/" + commit);
+    make_folders(path);
+    return path;
+  }
+  void ref(const std::string& cache, const std::string& model, const std::string& name,
+           const std::string& commit) const {
+    const std::string path = join_path(cache, "models--" + model + "/refs/" + name);
+    make_folders(parent_folder(path));
+    write_atomically(path, commit);
+  }
+  ModelPlace find(const std::string& text) const { return locate_model(text, folder_ / "configs", "c.yaml:1:1"); }
+  std::string message(const std::string& text) const {
+    std::string result = test::message_of([&] { (void)find(text); });
+    for (auto at = result.find(folder_.path()); at != std::string::npos; at = result.find(folder_.path()))
+      result.replace(at, folder_.path().size(), "ROOT");
+    return result;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(References, AFolderIsFoundBeforeTheCache) {
+  const std::string cached = snapshot(folder_ / "home/hub", "org--name", "c1");
+  ref(folder_ / "home/hub", "org--name", "main", "c1");
+  EXPECT_EQ(find("org/name").path, cached);
+  EXPECT_EQ(find("org/name").hub_name, "org/name");
+  make_folders(folder_ / "configs/org/name");
+  EXPECT_EQ(find("org/name").path, folder_ / "configs/org/name");
+  EXPECT_EQ(find("org/name").hub_name, "");
+}
+
+TEST_F(References, RevisionsAreBranchesTagsOrCommits) {
+  const std::string cache = folder_ / "home/hub";
+  const std::string first = snapshot(cache, "org--name", "c1"), second = snapshot(cache, "org--name", "c2");
+  ref(cache, "org--name", "main", "c1\n");
+  ref(cache, "org--name", "refs/pr/3", "c2");
+  EXPECT_EQ(find("org/name").path, first);
+  EXPECT_EQ(find("org/name@c2").path, second);
+  EXPECT_EQ(find("org/name@refs/pr/3").path, second);
+  EXPECT_EQ(find("org/name@c2").hub_name, "org/name");
+  EXPECT_EQ(
+      message("org/name@v2"),
+      "org/name@v2: the Hugging Face cache has no revision \"v2\" of it (c.yaml:1:1); ROOT/home/hub/models--org--name "
+      "has c1, c2; nothing is downloaded here: run `hf download org/name --revision v2`, or give the model's "
+      "folder");
+  EXPECT_EQ(message("org/name@../../c1").substr(0, 75),
+            "org/name@../../c1: the Hugging Face cache has no revision \"../../c1\" of it ");
+}
+
+TEST_F(References, TheCacheIsWhereTheHubsOwnToolsPutIt) {
+  const std::string bare = snapshot(folder_ / "home/hub", "gpt2", "c1");
+  ref(folder_ / "home/hub", "gpt2", "main", "c1");
+  EXPECT_EQ(find("gpt2").path, bare);
+  const std::string other = snapshot(folder_ / "cache", "gpt2", "c3");
+  ref(folder_ / "cache", "gpt2", "main", "c3");
+  ::setenv("HF_HUB_CACHE", (folder_ / "cache").c_str(), 1);
+  EXPECT_EQ(find("gpt2").path, other);
+  ::unsetenv("HF_HUB_CACHE");
+  ::unsetenv("HF_HOME");
+  const std::string usual = snapshot(folder_ / "xdg/huggingface/hub", "gpt2", "c4");
+  ref(folder_ / "xdg/huggingface/hub", "gpt2", "main", "c4");
+  ::setenv("XDG_CACHE_HOME", (folder_ / "xdg").c_str(), 1);
+  EXPECT_EQ(find("gpt2").path, usual);
+  ::unsetenv("XDG_CACHE_HOME");
+}
+
+TEST_F(References, WhatIsNowhereSaysWhatToDo) {
+  EXPECT_EQ(message("org/name"),
+            "org/name: no such folder, and not in the Hugging Face cache (c.yaml:1:1); nothing is downloaded here: run "
+            "`hf download org/name`, or give the model's folder");
+  EXPECT_EQ(
+      message("./orgs-of-nobody/name"),
+      "./orgs-of-nobody/name: no such file (c.yaml:1:1); looked for it in the working folder and in ROOT/configs");
+  EXPECT_EQ(message("nameless-model"),
+            "nameless-model: no such file (c.yaml:1:1); looked for it in the working folder and in ROOT/configs");
+  snapshot(folder_ / "home/hub", "org--name", "c1");
+  EXPECT_EQ(message("org/name"),
+            "org/name: the Hugging Face cache has no revision \"main\" of it (c.yaml:1:1); "
+            "ROOT/home/hub/models--org--name has c1; nothing is downloaded here: run `hf download org/name`, or give "
+            "the model's folder");
+}
+
+TEST(ModelReference, IsOneTextHoweverItIsWritten) {
+  const auto text = [](const std::string& yaml) { return model_reference(parse_yaml(yaml, "c.yaml"), "model"); };
+  const auto message = [&](const std::string& yaml) { return test::message_of([&] { text(yaml); }); };
+  EXPECT_EQ(text("org/name"), "org/name");
+  EXPECT_EQ(text("{path: org/name, revision: v1}"), "org/name@v1");
+  EXPECT_EQ(text("{model: {path: org/name, revision: v1}}"), "org/name@v1");
+  EXPECT_EQ(message("{model: a, lora: b}"),
+            "merging an adapter (lora) is not supported yet (c.yaml:1:18); merge it into its model first");
+  EXPECT_EQ(message("a+b"),
+            "merging an adapter (a+b) is not supported yet (c.yaml:1:1); merge it into its model first");
+  EXPECT_EQ(message("{revision: v1}"), "\"model\" names no model (c.yaml:1:1); write {model: FOLDER}");
+  EXPECT_EQ(message("{model: a, override_architecture: X}"),
+            "override_architecture is not supported yet (c.yaml:1:35); remove it: no architecture is needed here");
+}
+
+}  // namespace
+}  // namespace solera::merge
