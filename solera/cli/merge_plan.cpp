@@ -104,7 +104,7 @@ std::string opening_line(const Plan& plan, bool named) {
   }
   std::string layers;
   if (!plan.layers.empty())
-    layers = cat(plan.layers.back().end, " layers in ", plan.layers.size(),
+    layers = cat(plan.layers.back().end, plan.layers.back().end == 1 ? " layer in " : " layers in ", plan.layers.size(),
                  plan.layers.size() == 1 ? " slice, " : " slices, ");
   return cat(named && !plan.config.name.empty() ? plan.config.name + ": " : "", "merge ", plan.method->name, ": ",
              base ? "base + " : "", models, models == 1 ? " model, " : " models, ", layers, plan.tensors.size(),

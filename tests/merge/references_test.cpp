@@ -14,7 +14,7 @@ class References : public testing::Test {
  protected:
   void SetUp() override {
     for (const char* name : {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"}) ::unsetenv(name);
-    ::setenv("HF_HOME", (folder_ / "home").c_str(), 1);
+    ::setenv("HF_HOME", (folder_ / "hf").c_str(), 1);
   }
   void TearDown() override { ::unsetenv("HF_HOME"); }
 
@@ -41,8 +41,8 @@ class References : public testing::Test {
 };
 
 TEST_F(References, AFolderIsFoundBeforeTheCache) {
-  const std::string cached = snapshot(folder_ / "home/hub", "org--name", "c1");
-  ref(folder_ / "home/hub", "org--name", "main", "c1");
+  const std::string cached = snapshot(folder_ / "hf/hub", "org--name", "c1");
+  ref(folder_ / "hf/hub", "org--name", "main", "c1");
   EXPECT_EQ(find("org/name").path, cached);
   EXPECT_EQ(find("org/name").hub_name, "org/name");
   make_folders(folder_ / "configs/org/name");
@@ -51,7 +51,7 @@ TEST_F(References, AFolderIsFoundBeforeTheCache) {
 }
 
 TEST_F(References, RevisionsAreBranchesTagsOrCommits) {
-  const std::string cache = folder_ / "home/hub";
+  const std::string cache = folder_ / "hf/hub";
   const std::string first = snapshot(cache, "org--name", "c1"), second = snapshot(cache, "org--name", "c2");
   ref(cache, "org--name", "main", "c1\n");
   ref(cache, "org--name", "refs/pr/3", "c2");
@@ -61,7 +61,7 @@ TEST_F(References, RevisionsAreBranchesTagsOrCommits) {
   EXPECT_EQ(find("org/name@c2").hub_name, "org/name");
   EXPECT_EQ(
       message("org/name@v2"),
-      "org/name@v2: the Hugging Face cache has no revision \"v2\" of it (c.yaml:1:1); ROOT/home/hub/models--org--name "
+      "org/name@v2: the Hugging Face cache has no revision \"v2\" of it (c.yaml:1:1); ROOT/hf/hub/models--org--name "
       "has c1, c2; nothing is downloaded here: run `hf download org/name --revision v2`, or give the model's "
       "folder");
   EXPECT_EQ(message("org/name@../../c1").substr(0, 75),
@@ -69,8 +69,8 @@ TEST_F(References, RevisionsAreBranchesTagsOrCommits) {
 }
 
 TEST_F(References, TheCacheIsWhereTheHubsOwnToolsPutIt) {
-  const std::string bare = snapshot(folder_ / "home/hub", "gpt2", "c1");
-  ref(folder_ / "home/hub", "gpt2", "main", "c1");
+  const std::string bare = snapshot(folder_ / "hf/hub", "gpt2", "c1");
+  ref(folder_ / "hf/hub", "gpt2", "main", "c1");
   EXPECT_EQ(find("gpt2").path, bare);
   const std::string other = snapshot(folder_ / "cache", "gpt2", "c3");
   ref(folder_ / "cache", "gpt2", "main", "c3");
@@ -94,10 +94,10 @@ TEST_F(References, WhatIsNowhereSaysWhatToDo) {
       "./orgs-of-nobody/name: no such file (c.yaml:1:1); looked for it in the working folder and in ROOT/configs");
   EXPECT_EQ(message("nameless-model"),
             "nameless-model: no such file (c.yaml:1:1); looked for it in the working folder and in ROOT/configs");
-  snapshot(folder_ / "home/hub", "org--name", "c1");
+  snapshot(folder_ / "hf/hub", "org--name", "c1");
   EXPECT_EQ(message("org/name"),
             "org/name: the Hugging Face cache has no revision \"main\" of it (c.yaml:1:1); "
-            "ROOT/home/hub/models--org--name has c1; nothing is downloaded here: run `hf download org/name`, or give "
+            "ROOT/hf/hub/models--org--name has c1; nothing is downloaded here: run `hf download org/name`, or give "
             "the model's folder");
 }
 
