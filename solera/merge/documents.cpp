@@ -125,8 +125,13 @@ void make_part(Plan& plan, ExecuteOptions options, const std::string& parts, Pro
     progress.note(cat(name, ": is there already, in ", options.out));
     return;
   }
-  options.force = options.force || exists(stamp);  // ours, of another plan
+  // The stamp is there before its model is: what has none is somebody else's.
+  if (exists(options.out) && !exists(stamp))
+    throw usage_error(cat(options.out, " is there and was not made for this file"), "",
+                      "remove it, or let --parts name another folder");
+  options.force = true;
   make_folders(parts);
+  write_atomically(stamp, "unfinished\n");
   execute(plan, options, progress);
   write_atomically(stamp, hash + "\n");
 }

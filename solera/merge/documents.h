@@ -11,7 +11,7 @@
 //
 // All documents are planned before any is carried out: a mistake in the last one costs nothing. Where the named ones
 // lie, PARTS/first, is the caller's choice; beside each, PARTS/first.plan holds the hash of its plan, so that a second
-// call after a kill finds it made.
+// call after a kill finds it made. A model without that file is not ours and never replaced.
 #pragma once
 
 #include <string>

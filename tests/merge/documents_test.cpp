@@ -82,11 +82,24 @@ TEST_F(Documents, WhatIsMadeAlreadyIsNotMadeAgain) {
   EXPECT_EQ(checkpoint::open_checkpoint(folder_ / "parts/mean").tensors()[0].dtype, DType::kF16);
 }
 
+TEST_F(Documents, WhatAKillLeftIsMadeAnew) {
+  const std::string text = mean_ + "---\n" + stack_;
+  make(text, true);
+  remove_all(folder_ / "out");
+  write_atomically(folder_ / "parts/mean.plan", "unfinished\n");
+  model("a", {filled("layers.0.w", {2}, DType::kF32, 5.0), filled("layers.1.w", {2}, DType::kF32, 5.0)},
+        R"({"num_hidden_layers": 2})");
+  make(text, true);
+  EXPECT_EQ(first_value("out", "layers.0.w"), 4);
+}
+
 TEST_F(Documents, AFolderThatIsNotOursStays) {
   make_folders(folder_ / "parts/mean");
   write_atomically(folder_ / "parts/mean/notes.txt", "mine");
-  EXPECT_EQ(test::message_of([&] { make(mean_ + "---\n" + stack_, false); }),
-            (folder_ / "parts/mean") + " exists; use --force to replace it");
+  for (const bool force : {false, true})
+    EXPECT_EQ(test::message_of([&] { make(mean_ + "---\n" + stack_, false, force); }),
+              (folder_ / "parts/mean") +
+                  " is there and was not made for this file; remove it, or let --parts name another folder");
   EXPECT_EQ(test::slurp(folder_ / "parts/mean/notes.txt"), "mine");
   EXPECT_FALSE(exists(folder_ / "out"));
 }
