@@ -133,6 +133,24 @@ TEST_F(Documents, MistakesAreFoundBeforeAnyIsMade) {
   EXPECT_FALSE(exists(folder_ / "parts"));
 }
 
+TEST_F(Documents, APartsNewVocabularyCountsWhereItIsUsed) {
+  const auto tokens = [&](const std::string& name, const std::string& vocabulary, std::int64_t rows) {
+    model(name, {filled("embed_tokens.weight", {rows, 1}), filled("layers.0.w"), filled("layers.1.w")},
+          cat(R"({"num_hidden_layers": 2, "vocab_size": )", rows, "}"));
+    write_atomically(folder_ / (name + "/tokenizer.json"), R"({"model": {"vocab": )" + vocabulary + "}}");
+  };
+  tokens("a", R"({"x": 0, "y": 1})", 2);
+  tokens("b", R"({"x": 0, "z": 1})", 2);
+  tokens("c", R"({"x": 0, "q": 1})", 2);
+  make(mean_ + "tokenizer_source: union\n---\n" + stack_ + "tokenizer_source: union\n", true);
+  const auto shape_of = [&](const std::string& path) {
+    return checkpoint::open_checkpoint(folder_ / path).at("embed_tokens.weight").shape;
+  };
+  EXPECT_EQ(shape_of("parts/mean"), (checkpoint::Shape{3, 1})) << "x, y, z";
+  EXPECT_EQ(shape_of("out"), (checkpoint::Shape{4, 1})) << "x, y, z, q";
+  EXPECT_EQ(read_json(folder_ / "out/config.json").at("vocab_size").as_int(), 4);
+}
+
 TEST_F(Documents, OneThatNobodyUsesIsNoted) {
   const auto plans =
       plan_documents(read(mean_ + "---\nmerge_method: passthrough\nmodels: [a]\n"), {}, folder_ / "parts");
