@@ -9,6 +9,8 @@ Verb inspect_verb();     // inspect.cpp
 Verb diff_verb();        // diff.cpp
 Verb convert_verb();     // convert.cpp
 Verb merge_verb();       // merge.cpp
+Verb delta_verb();       // delta.cpp
+Verb apply_verb();       // apply.cpp
 Verb soup_verb();        // soup.cpp
 Verb average_verb();     // average.cpp
 Verb methods_verb();     // methods.cpp

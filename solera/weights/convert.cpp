@@ -6,6 +6,7 @@
 #include "solera/checkpoint/torch.h"
 #include "solera/checkpoint/writer.h"
 #include "solera/weights/output.h"
+#include "solera/weights/staging.h"
 
 namespace solera::weights {
 
@@ -49,8 +50,7 @@ void write_staging(const Checkpoint& in, const ConvertOptions& options, bool sin
 }  // namespace
 
 void convert_checkpoint(const Checkpoint& in, const ConvertOptions& options, Pool& pool, Progress& progress) {
-  std::string out = options.out;
-  while (out.size() > 1 && out.back() == '/') out.pop_back();  // work happens beside the output, not inside it
+  const std::string out = without_slashes(options.out);  // work happens beside the output, not inside it
   checkpoint::require_writable(out, options.force, std::vector<std::string>{in.path()});
   if (options.dtype) checkpoint::require_unquantized(in, "change the type of");
   const bool torch = out.ends_with(".pt") || out.ends_with(".pth") || out.ends_with(".bin"),
@@ -62,10 +62,7 @@ void convert_checkpoint(const Checkpoint& in, const ConvertOptions& options, Poo
 
   if (npz && (*options.dtype == DType::kBF16 || checkpoint::bits(*options.dtype) == 8))
     throw usage_error(cat("NumPy has no type for ", checkpoint::name(*options.dtype)), out, "--dtype float32");
-  const std::string staging = out + ".converting";
-  if (exists(staging)) throw io_error(cat(staging, ": is in the way"), "", "remove it, it is left from an earlier run");
-  make_folders(staging);
-  try {
+  in_staging(out, ".converting", [&](const std::string& staging) {
     const bool single_file = torch || npz || checkpoint::is_single_file(out);
     write_staging(in, options, single_file, staging, pool, progress);
     if (torch || npz) {
@@ -75,10 +72,7 @@ void convert_checkpoint(const Checkpoint& in, const ConvertOptions& options, Poo
     }
     if (!single_file && in.is_folder()) checkpoint::carry_side_files(in, staging, config_of(in, options));
     checkpoint::publish(staging, out);
-  } catch (...) {
-    remove_all(staging);
-    throw;
-  }
+  });
 }
 
 }  // namespace solera::weights
