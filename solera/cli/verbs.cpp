@@ -7,8 +7,8 @@ namespace solera::cli {
 
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> table = {
-      inspect_verb(), diff_verb(),    convert_verb(), merge_verb(),   delta_verb(),      apply_verb(), soup_verb(),
-      average_verb(), methods_verb(), run_verb(),     recipes_verb(), completion_verb(), help_verb(),
+      inspect_verb(), diff_verb(),    convert_verb(), merge_verb(), delta_verb(),   apply_verb(),      graft_verb(),
+      soup_verb(),    average_verb(), methods_verb(), run_verb(),   recipes_verb(), completion_verb(), help_verb(),
   };
   return table;
 }

@@ -11,6 +11,7 @@ Verb convert_verb();     // convert.cpp
 Verb merge_verb();       // merge.cpp
 Verb delta_verb();       // delta.cpp
 Verb apply_verb();       // apply.cpp
+Verb graft_verb();       // graft.cpp
 Verb soup_verb();        // soup.cpp
 Verb average_verb();     // average.cpp
 Verb methods_verb();     // methods.cpp

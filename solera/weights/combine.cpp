@@ -267,8 +267,8 @@ class Combiner {
                             chunk.first + chunk.count - 1),
                         base_.path(), "a delta is broken, or a coefficient too large");
     for (std::size_t i = 0; i < n; ++i) {
-      if (chunk.owners[i] == 0) continue;  // keeps its bits, whatever they say
       const bool whole = chunk.owners[i] == 1 && chunk.whole[i];
+      if (!whole && chunk.sum[i] == 0) continue;  // keeps its bits, a minus zero's too
       std::memcpy(out.data() + i * width, (whole ? chunk.tuned : chunk.buffer).data() + i * width, width);
     }
   }
@@ -279,7 +279,7 @@ class Combiner {
     for (std::size_t i = 0; i < static_cast<std::size_t>(chunk.count); ++i) {
       const bool same = std::memcmp(out.data() + i * width, chunk.bytes.data() + i * width, width) == 0;
       changed += !same;
-      lost += same && !flip && chunk.owners[i] > 0 && chunk.sum[i] != 0;
+      lost += same && !flip && chunk.sum[i] != 0;
     }
     changed_ += changed;
     lost_ += lost;

@@ -130,10 +130,12 @@ void XorPart::add(CombineChunk& chunk) const {
   flip(chunk.number, chunk.first, chunk.count, chunk.buffer.data());
   chunk.numbers.resize(static_cast<std::size_t>(chunk.count));
   load(chunk.dtype, chunk.buffer.data(), chunk.count, chunk.numbers.data());
-  const auto take = [&](std::int64_t i) {
+  const auto moved = [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i * width);
-    if (std::memcmp(chunk.buffer.data() + at, chunk.bytes.data() + at, static_cast<std::size_t>(width)) == 0) return;
-    const auto k = static_cast<std::size_t>(i);
+    return std::memcmp(chunk.buffer.data() + at, chunk.bytes.data() + at, static_cast<std::size_t>(width)) != 0;
+  };
+  const auto take = [&](std::int64_t i) {
+    const auto k = static_cast<std::size_t>(i), at = static_cast<std::size_t>(i * width);
     chunk.sum[k] += c_ * (chunk.numbers[k] - chunk.base[k]);
     own(chunk, i);
     if (c_ != 1) return;
@@ -143,7 +145,8 @@ void XorPart::add(CombineChunk& chunk) const {
   if (index_) {
     for_ones(mask(chunk.first, chunk.count), [&](std::int64_t i, std::int64_t) { take(i); });
   } else {
-    for (std::int64_t i = 0; i < chunk.count; ++i) take(i);
+    for (std::int64_t i = 0; i < chunk.count; ++i)
+      if (moved(i)) take(i);
   }
 }
 

@@ -11,6 +11,7 @@
 #include "solera/base/random.h"
 #include "solera/base/text.h"
 #include "solera/weights/elements.h"
+#include "solera/weights/overlap.h"
 
 namespace solera::weights {
 
@@ -85,9 +86,9 @@ double Sparsity::scale() const {
 }
 
 std::string Sparsity::describe() const {
-  static constexpr const char* kNames[] = {"changed", "magnitude", "random", "outliers", "q"};
+  static constexpr const char* kNames[] = {"changed", "magnitude", "random", "outliers", "q", "region"};
   std::string text = kNames[static_cast<int>(how)];
-  if (how == Sparsify::kChanged) return text;
+  if (how == Sparsify::kChanged || how == Sparsify::kRegion) return text;
   text += count ? cat(", count ", *count) : cat(", density ", exact_text(density));
   if (how == Sparsify::kOutliers) text += cat(", remove ", exact_text(remove));
   if (how == Sparsify::kQ) text += cat(", q ", exact_text(q));
@@ -95,7 +96,7 @@ std::string Sparsity::describe() const {
 }
 
 void Sparsity::check() const {
-  if (how == Sparsify::kChanged) return;
+  if (how == Sparsify::kChanged || how == Sparsify::kRegion) return;
   if (!(density > 0 && density <= 1)) throw usage_error(cat("density is ", exact_text(density), ", outside (0, 1]"));
   if (count && *count < 1) throw usage_error(cat("count is ", *count, ", less than 1"));
   if (count && (random() || !whole_model))
@@ -141,6 +142,22 @@ struct KeepRule::Impl {
              is_before(ranks_of.lower, magnitude, index, lower_end) &&
                  !is_before(ranks_of.upper, magnitude, index, upper_end));
       }
+    }
+  }
+
+  void mark_regions(std::size_t s, std::int64_t first, std::int64_t count, std::uint8_t* mask) const {
+    const checkpoint::Tensor& tensor = *segments[s].operands[0].tensor;
+    static thread_local std::vector<std::byte> region;
+    region.resize(static_cast<std::size_t>((count + 7) / 8));
+    for (const checkpoint::Delta& delta : sparsity.regions) {
+      const checkpoint::DeltaEntry* entry = delta.find(tensor.name);
+      if (entry && entry->base.shape != tensor.shape)
+        throw input_error(cat(tensor.name, " is ", shape_text(tensor.shape), " in the base and ",
+                              shape_text(entry->base.shape), " in ", delta.path()),
+                          "", "the delta was made for another base");
+      read_region(delta, tensor.name, tensor.elements(), first / 8, region);
+      for (std::size_t i = 0; i < region.size(); ++i)
+        mask[i] = static_cast<std::uint8_t>(mask[i] | static_cast<std::uint8_t>(region[i]));
     }
   }
 
@@ -192,6 +209,7 @@ void KeepRule::mask(std::size_t s, std::int64_t first, std::int64_t count, const
                     const std::byte* tuned, std::uint8_t* mask) const {
   std::fill_n(mask, (count + 7) / 8, std::uint8_t{0});
   if (impl_->sparsity.random()) return impl_->mark_random(s, first, count, mask);
+  if (impl_->sparsity.how == Sparsify::kRegion) return impl_->mark_regions(s, first, count, mask);
   if (impl_->sparsity.how != Sparsify::kChanged) {
     std::visit([&](const auto& ranks) { impl_->mark_ranks(ranks, s, first, count, base, tuned, mask); }, impl_->ranks);
     return;

@@ -6,6 +6,7 @@
 //   outliers   ranks r to r + k                         r = floor(remove n): the largest are left out
 //   random     each with probability density, d/density (DARE)
 //   q          each with probability density, d/q       (DAREx-q; q = density is DARE)
+//   region     those in the region of any of some deltas
 //
 // magnitude: Ansell et al., ACL 2022, arXiv 2110.07560, whose ranking is that of the whole model. outliers: Davari and
 // Belilovsky, ECCV 2024, arXiv 2312.06795. random: Yu et al., ICML 2024, arXiv 2311.03099. q: Deng et al., ICLR 2025,
@@ -17,12 +18,14 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
+#include "solera/checkpoint/delta.h"
 #include "solera/weights/select.h"
 
 namespace solera::weights {
 
-enum class Sparsify { kChanged, kMagnitude, kRandom, kOutliers, kQ };
+enum class Sparsify { kChanged, kMagnitude, kRandom, kOutliers, kQ, kRegion };
 
 struct Sparsity {
   Sparsify how = Sparsify::kChanged;
@@ -31,7 +34,8 @@ struct Sparsity {
   double remove = 0.01;               // of kOutliers: the share of the largest left out
   double q = 0;                       // of kQ
   std::uint64_t seed = 0;
-  bool whole_model = false;  // ranks are those of all tensors together
+  std::vector<checkpoint::Delta> regions;  // of kRegion
+  bool whole_model = false;                // ranks are those of all tensors together
 
   bool random() const { return how == Sparsify::kRandom || how == Sparsify::kQ; }
   double scale() const;          // 1 but for the random kinds

@@ -37,8 +37,10 @@ std::vector<std::string> target_modules(const std::set<std::string>& adapted, co
   for (const Tensor& tensor : base.tensors())
     if (tensor.name.ends_with(kWeight) && !adapted.contains(module_of(tensor)))
       ambiguous.insert(last_part(module_of(tensor)));
-  for (const std::string& module : adapted)
-    targets.insert(ambiguous.contains(last_part(module)) ? module : last_part(module));
+  for (const std::string& module : adapted) {
+    const std::string part = last_part(module);  // a number alone would name other layers too
+    targets.insert(ambiguous.contains(part) || parse_int(part) ? module : part);
+  }
   return {targets.begin(), targets.end()};
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstring>
 #include <deque>
@@ -159,22 +160,31 @@ class Maker {
   }
 
   // The first pass: how many are kept, and the hashes.
-  static void look(Job& job, std::size_t i, Chunk& chunk) {
+  void look(Job& job, std::size_t i, Chunk& chunk) {
     std::int64_t kept = 0;
     for (const std::uint8_t byte : chunk.mask) kept += std::popcount(byte);
     job.kept[i] = kept;
     job.base_pieces[i] = hash_bytes(chunk.base);
-    if (!job.exact) return;
+    if (!job.exact) {
+      moved_ += kept;
+      return;
+    }
     const auto width = static_cast<std::size_t>(width_of(job.pair.base->dtype));
     chunk.values.assign(chunk.base.begin(), chunk.base.end());
+    std::int64_t moved = 0;
     each_kept(chunk, [&](std::size_t k) {
-      std::memcpy(chunk.values.data() + k * width, chunk.tuned.data() + k * width, width);
+      const std::byte* tuned = chunk.tuned.data() + k * width;
+      moved += std::memcmp(chunk.values.data() + k * width, tuned, width) != 0;
+      std::memcpy(chunk.values.data() + k * width, tuned, width);
     });
+    moved_ += moved;
     job.result_pieces[i] = hash_bytes(chunk.values);
   }
 
   void describe() {
     std::int64_t integers = 0;
+    Engine quiet = engine_;
+    quiet.on_bytes_read = nullptr;
     for (Job& job : jobs_) {
       DeltaTensor& tensor = tensors_.emplace_back();
       tensor.base = *job.pair.base;
@@ -183,7 +193,7 @@ class Maker {
       std::exclusive_scan(job.kept.begin(), job.kept.end(), job.kept.begin(), std::int64_t{0});
       report_.entries += job.elements();
       report_.kept += tensor.kept;
-      integers += job.rule == Job::Rule::kNothing && content_hash(engine_, tuned_, *job.pair.tuned) != tensor.base_hash;
+      integers += job.rule == Job::Rule::kNothing && content_hash(quiet, tuned_, *job.pair.tuned) != tensor.base_hash;
       if (tensor.kept == 0) continue;
       tensor.change = job.exact ? Change::kXor : Change::kDifference;
       if (job.exact) tensor.result_hash = content_hash(tensor.base, job.result_pieces);
@@ -197,9 +207,11 @@ class Maker {
       ++report_.changed;
     }
     report_.tensors = jobs_.size();
+    report_.moved = moved_;
     if (integers > 0)
       report_.warnings.push_back(
-          cat(integers, integers == 1 ? " integer tensor changes" : " integer tensors change", " and stay the base's"));
+          cat(integers, integers == 1 ? " integer tensor changes, and is" : " integer tensors change, and are",
+              " left as the base's: a sparse delta chooses among floating-point numbers"));
   }
 
   std::string made() const { return cat(options_.sparsity.describe(), exact_ ? ", exact" : ", difference"); }
@@ -274,6 +286,7 @@ class Maker {
   std::vector<Segment> changed_segments_, ranked_segments_;
   std::optional<KeepRule> changed_, ranked_;
   std::vector<DeltaTensor> tensors_;  // of the job of the same number
+  std::atomic<std::int64_t> moved_ = 0;
   DeltaReport report_;
 };
 

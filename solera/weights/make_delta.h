@@ -26,7 +26,8 @@ struct DeltaOptions {
 
 struct DeltaReport {
   std::size_t tensors = 0, changed = 0;  // compared, stored
-  std::int64_t entries = 0, kept = 0;    // of the compared tensors; values stored
+  std::int64_t entries = 0, kept = 0;    // of the compared tensors; chosen to be stored
+  std::int64_t moved = 0;                // of those chosen, those whose bits differ (all, for differences)
   std::uint64_t bytes = 0;               // of the file
   std::vector<std::string> warnings;
 };

@@ -19,22 +19,6 @@ using checkpoint::DeltaEntry;
 
 constexpr std::int64_t kBytes = 1 << 16;  // of a mask, at a time
 
-// Bytes [first, first + count) of the mask of a tensor with n entries: none, its own, or all ones.
-void read_region(const Delta& delta, const DeltaEntry* entry, std::int64_t n, std::int64_t first, std::int64_t count,
-                 std::vector<std::byte>& target) {
-  target.assign(static_cast<std::size_t>(count), std::byte{0});
-  if (entry == nullptr || entry->change == Change::kNone) return;
-  if (entry->mask) {
-    static thread_local std::vector<std::byte> scratch;
-    const auto bytes =
-        delta.file().read(*entry->mask, static_cast<std::uint64_t>(first), static_cast<std::uint64_t>(count), scratch);
-    std::copy(bytes.begin(), bytes.end(), target.begin());
-    return;
-  }
-  std::fill(target.begin(), target.end(), std::byte{0xff});
-  if (first + count == (n + 7) / 8 && n % 8 != 0) target.back() = static_cast<std::byte>((1 << (n % 8)) - 1);
-}
-
 std::int64_t count_both(std::span<const std::byte> a, std::span<const std::byte> b, std::vector<std::byte>& scratch) {
   scratch.resize(a.size());
   for (std::size_t i = 0; i < a.size(); ++i) scratch[i] = a[i] & b[i];
@@ -63,6 +47,22 @@ double Overlap::share(std::size_t i, std::size_t j) const {
   return sizes[j] == 0 ? 0 : static_cast<double>(shared[i][j]) / static_cast<double>(sizes[j]);
 }
 
+void read_region(const Delta& delta, std::string_view tensor, std::int64_t entries, std::int64_t first,
+                 std::span<std::byte> target) {
+  const DeltaEntry* entry = delta.find(tensor);
+  if (entry == nullptr || entry->change == Change::kNone) {
+    std::fill(target.begin(), target.end(), std::byte{0});
+  } else if (entry->mask) {
+    static thread_local std::vector<std::byte> scratch;
+    const auto bytes = delta.file().read(*entry->mask, static_cast<std::uint64_t>(first), target.size(), scratch);
+    std::copy(bytes.begin(), bytes.end(), target.begin());
+  } else {
+    std::fill(target.begin(), target.end(), std::byte{0xff});
+    const bool has_last = first + static_cast<std::int64_t>(target.size()) == (entries + 7) / 8;
+    if (has_last && entries % 8 != 0) target.back() = static_cast<std::byte>((1 << (entries % 8)) - 1);
+  }
+}
+
 Overlap find_overlap(const Engine& engine, std::span<const Delta> deltas) {
   const std::size_t n = deltas.size();
   Overlap result{std::vector<std::int64_t>(n), std::vector<std::vector<std::int64_t>>(n, std::vector<std::int64_t>(n)),
@@ -78,7 +78,8 @@ Overlap find_overlap(const Engine& engine, std::span<const Delta> deltas) {
       any.assign(static_cast<std::size_t>(count), std::byte{0});
       auto& here = counts[static_cast<std::size_t>(piece)];
       for (std::size_t i = 0; i < n; ++i) {
-        read_region(deltas[i], deltas[i].find(tensor), total, first, count, masks[i]);
+        masks[i].resize(static_cast<std::size_t>(count));
+        read_region(deltas[i], tensor, total, first, masks[i]);
         for (std::size_t k = 0; k < any.size(); ++k) any[k] |= masks[i][k];
         for (std::size_t j = 0; j <= i; ++j) here.push_back(count_both(masks[i], masks[j], scratch));
       }

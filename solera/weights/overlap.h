@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "solera/checkpoint/delta.h"
@@ -21,6 +22,10 @@ struct Overlap {
   std::int64_t together = 0;                         // in any of them
   double share(std::size_t i, std::size_t j) const;  // of j that is in i too; 0 for an empty region
 };
+
+// Bytes [first, first + target.size()) of a delta's mask of a tensor with so many entries: none, its own, or all ones.
+void read_region(const checkpoint::Delta& delta, std::string_view tensor, std::int64_t entries, std::int64_t first,
+                 std::span<std::byte> target);
 
 // Throws Error (input) where two deltas give a tensor different shapes.
 Overlap find_overlap(const Engine& engine, std::span<const checkpoint::Delta> deltas);
