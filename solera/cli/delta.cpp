@@ -1,3 +1,4 @@
+#include <limits>
 #include <memory>
 #include <ostream>
 
@@ -12,11 +13,13 @@
 namespace solera::cli {
 namespace {
 
+constexpr double kNotGiven = std::numeric_limits<double>::infinity();
+
 struct DeltaArguments {
-  std::string base, tuned, out, sparsify, granularity = "tensor", values;
+  std::string base, tuned, out, sparsify, granularity, values;
   std::vector<std::string> include, exclude;
-  double density = 0.1, q = 0, remove = 0.01;
-  std::int64_t count = 0, rank = 0, seed = 0;
+  double density = kNotGiven, q = kNotGiven, remove = kNotGiven;
+  std::int64_t count = -1, rank = -1, seed = 0;
   bool force = false, fan_in_fan_out = false;
   int threads = hardware_threads();
 };
@@ -34,14 +37,17 @@ void declare(OptionList& options, DeltaArguments& target) {
       .choice("--sparsify", "", "keep a share of the changes (default: all of them)",
               {"magnitude", "random", "outliers", "q"}, target.sparsify)
       .in("Sparse deltas");
-  options.value("--density", "", "D", "share that is kept, in (0, 1]", target.density).in("Sparse deltas");
+  options.value("--density", "", "D", "share that is kept, in (0, 1] (default 0.1)", target.density)
+      .in("Sparse deltas");
   options.value("--count", "", "K", "keep exactly K changes of the whole model (default: --density)", target.count)
       .in("Sparse deltas");
-  options.choice("--granularity", "", "group in which magnitudes are ranked", {"tensor", "model"}, target.granularity)
+  options
+      .choice("--granularity", "", "group in which magnitudes are ranked (default: tensor)", {"tensor", "model"},
+              target.granularity)
       .in("Sparse deltas");
-  options.value("--remove", "", "R", "share of the largest changes that outliers drops", target.remove)
+  options.value("--remove", "", "R", "share of the largest changes that outliers drops (default 0.01)", target.remove)
       .in("Sparse deltas");
-  options.value("--q", "", "Q", "what q divides by; Q = D is DARE, as random does (default: none)", target.q)
+  options.value("--divisor", "", "Q", "what q divides by; Q = D is DARE, as random does (default: none)", target.q)
       .in("Sparse deltas");
   options.value("--seed", "", "N", "seed of random, q and --lowrank", target.seed).in("Sparse deltas");
   options.value("--lowrank", "", "R", "store a LoRA adapter of rank R, as PEFT does (default: a delta)", target.rank)
@@ -54,17 +60,23 @@ void declare(OptionList& options, DeltaArguments& target) {
 
 weights::Sparsity sparsity_of(const DeltaArguments& arguments) {
   weights::Sparsity sparsity;
-  if (arguments.sparsify.empty()) return sparsity;
+  if (arguments.sparsify.empty()) {
+    if (arguments.density != kNotGiven || arguments.count != -1 || !arguments.granularity.empty() ||
+        arguments.remove != kNotGiven || arguments.q != kNotGiven)
+      throw usage_error("--density, --count, --granularity, --remove and --divisor belong to --sparsify", "",
+                        "add --sparsify magnitude");
+    return sparsity;
+  }
   sparsity.how = arguments.sparsify == "magnitude" ? weights::Sparsify::kMagnitude
                  : arguments.sparsify == "random"  ? weights::Sparsify::kRandom
                  : arguments.sparsify == "q"       ? weights::Sparsify::kQ
                                                    : weights::Sparsify::kOutliers;
-  sparsity.density = arguments.density;
-  if (arguments.count != 0) sparsity.count = arguments.count;
-  sparsity.remove = arguments.remove;
-  sparsity.q = arguments.q;
+  sparsity.density = arguments.density != kNotGiven ? arguments.density : 0.1;
+  if (arguments.count != -1) sparsity.count = arguments.count;
+  if (arguments.remove != kNotGiven) sparsity.remove = arguments.remove;
+  if (arguments.q != kNotGiven) sparsity.q = arguments.q;
   sparsity.seed = static_cast<std::uint64_t>(arguments.seed);
-  sparsity.whole_model = arguments.granularity == "model" || arguments.count != 0;
+  sparsity.whole_model = arguments.granularity == "model" || arguments.count != -1;
   return sparsity;
 }
 
@@ -106,7 +118,7 @@ int low_rank(const DeltaArguments& arguments, const checkpoint::Checkpoint& base
 int run(const DeltaArguments& arguments, Context& context) {
   if (arguments.threads < 1) throw usage_error(cat("--threads is ", arguments.threads, ", less than 1"));
   const auto base = checkpoint::open_checkpoint(arguments.base), tuned = checkpoint::open_checkpoint(arguments.tuned);
-  if (arguments.rank != 0) return low_rank(arguments, base, tuned, context);
+  if (arguments.rank != -1) return low_rank(arguments, base, tuned, context);
   weights::DeltaOptions options{.out = arguments.out, .force = arguments.force};
   for (const std::string& text : arguments.include) options.include.emplace_back(text);
   for (const std::string& text : arguments.exclude) options.exclude.emplace_back(text);

@@ -16,7 +16,7 @@ struct GraftArguments {
   std::string base, shared = "mean", granularity = "model";
   std::vector<std::string> inputs, include, exclude;
   weights::GraftOptions options;
-  std::int64_t count = 0;
+  std::int64_t count = -1;
   int threads = hardware_threads();
 };
 
@@ -75,7 +75,7 @@ int run(GraftArguments& arguments, Context& context) {
   for (const std::string& text : arguments.exclude) options.exclude.emplace_back(text);
   options.shared = arguments.shared == "sum" ? weights::Shared::kSum : weights::Shared::kMean;
   options.region.whole_model = arguments.granularity == "model";
-  if (arguments.count != 0) options.region.count = arguments.count;
+  if (arguments.count != -1) options.region.count = arguments.count;
   const auto base = checkpoint::open_checkpoint(arguments.base);
   Pool pool(arguments.threads);
   const auto report = weights::graft(base, arguments.inputs, options, pool, context.progress);

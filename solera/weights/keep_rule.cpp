@@ -108,7 +108,7 @@ void Sparsity::check() const {
     throw usage_error(cat("density + remove is ", number_text(density + remove), ", more than 1"), "",
                       "lower density or remove");
   if (how == Sparsify::kQ && !(q > 0 && std::isfinite(q)))
-    throw usage_error(cat("q is ", exact_text(q), ", not above 0"), "",
+    throw usage_error(cat("the divisor q is ", exact_text(q), ", not above 0"), "",
                       cat("q = ", exact_text(density), " is DARE, a larger q shrinks the changes"));
 }
 

@@ -14,6 +14,7 @@
 #include "solera/base/files.h"
 #include "solera/checkpoint/bytes.h"
 #include "solera/checkpoint/source.h"
+#include "tests/support/support.h"
 
 namespace solera::checkpoint {
 
@@ -177,27 +178,6 @@ inline std::string torch_zip(const std::string& pickle, const std::vector<TestMe
   return zip_of(members);
 }
 
-// The bytes of the first ```hex block of a document: pairs of digits; what follows "#" in a line is a remark.
-inline std::string hex_example(const std::string& path) {
-  const std::string document = read_file(path);
-  const std::size_t begin = document.find("```hex\n") + 7, end = document.find("```", begin);
-  std::string bytes;
-  bool remark = false;
-  int high = -1;
-  for (std::size_t i = begin; i < end; ++i) {
-    const char c = document[i];
-    if (c == '\n') remark = false;
-    if (c == '#') remark = true;
-    const std::size_t digit = std::string_view("0123456789abcdef").find(c);
-    if (remark || digit == std::string_view::npos) continue;
-    if (high < 0) {
-      high = static_cast<int>(digit);
-    } else {
-      bytes += static_cast<char>(high * 16 + static_cast<int>(digit));
-      high = -1;
-    }
-  }
-  return bytes;
-}
+using test::hex_example;
 
 }  // namespace solera::checkpoint

@@ -58,4 +58,26 @@ std::string message_of(const std::function<void()>& action) {
 
 std::string slurp(const std::string& path) { return read_file(path); }
 
+std::string hex_example(const std::string& path) {
+  const std::string document = read_file(path);
+  const std::size_t begin = document.find("```hex\n") + 7, end = document.find("```", begin);
+  std::string bytes;
+  bool remark = false;
+  int high = -1;
+  for (std::size_t i = begin; i < end; ++i) {
+    const char c = document[i];
+    if (c == '\n') remark = false;
+    if (c == '#') remark = true;
+    const std::size_t digit = std::string_view("0123456789abcdef").find(c);
+    if (remark || digit == std::string_view::npos) continue;
+    if (high < 0) {
+      high = static_cast<int>(digit);
+    } else {
+      bytes += static_cast<char>(high * 16 + static_cast<int>(digit));
+      high = -1;
+    }
+  }
+  return bytes;
+}
+
 }  // namespace solera::test

@@ -30,6 +30,9 @@ std::string message_of(const std::function<void()>& action);
 
 std::string slurp(const std::string& path);
 
+// The bytes of the first ```hex block of a document: pairs of digits; what follows "#" in a line is a remark.
+std::string hex_example(const std::string& path);
+
 }  // namespace solera::test
 
 #define SOLERA_NEEDS_DATA()                                                                 \

@@ -53,6 +53,15 @@ class MakeDeltaTest : public ::testing::Test {
 
 using Indices = std::vector<std::int64_t>;
 
+TEST_F(MakeDeltaTest, WritesTheBytesOfTheFormatsPage) {
+  std::vector<double> values(11, 1);
+  const Checkpoint base = model("base", {tensor("w", DType::kBF16, {11}, values)});
+  values[3] = 2;
+  values[9] = -1;
+  make(base, model("tuned", {tensor("w", DType::kBF16, {11}, values)}));
+  EXPECT_EQ(test::slurp(out_), test::hex_example(SOLERA_SOURCE_DIR "/docs/formats/delta.md"));
+}
+
 TEST_F(MakeDeltaTest, KeepsTheLargestMovements) {  // Ansell et al., worked by hand: |d| = .1, .3, 0, .2, .4
   const Checkpoint base = model("base", {tensor("w", DType::kF32, {5}, {0.5, -1, 2, 0, 1.5})});
   const Checkpoint tuned = model("tuned", {tensor("w", DType::kF32, {5}, {0.6, -1.3, 2, 0.2, 1.1})});
@@ -180,7 +189,7 @@ TEST_F(MakeDeltaTest, RefusalsLeaveNothing) {
   EXPECT_EQ(sparsity({.how = Sparsify::kOutliers, .density = 0.8, .remove = 0.3}),
             "density + remove is 1.1, more than 1; lower density or remove");
   EXPECT_EQ(sparsity({.how = Sparsify::kQ, .density = 0.5}),
-            "q is 0, not above 0; q = 0.5 is DARE, a larger q shrinks the changes");
+            "the divisor q is 0, not above 0; q = 0.5 is DARE, a larger q shrinks the changes");
   EXPECT_EQ(refusal([&] { make(base, base, {.sparsity = {.how = Sparsify::kRandom}, .values = DeltaValues::kExact}); }),
             "exact values cannot be multiplied, which random and q do; leave --values exact out");
 }
