@@ -7,6 +7,7 @@
 #include "solera/base/text.h"
 #include "solera/merge/names.h"
 #include "solera/merge/references.h"
+#include "solera/weights/adapted.h"
 
 namespace solera::merge {
 namespace {
@@ -34,18 +35,28 @@ class Opener {
 
  private:
   std::size_t add_model(const std::string& reference, const std::string& where) {
+    const AdapterReference named = split_adapter(reference, config_.folder);
     ModelPlace place;
-    const auto made = config_.made.find(reference);
+    const auto made = config_.made.find(named.model);
     if (made == config_.made.end())
-      place = locate_model(reference, config_.folder, where);
+      place = locate_model(named.model, config_.folder, where);
     else
       place.path = made->second.path;
-    const std::string key = canonical(place.path);
+    std::string key = canonical(place.path), adapter;
+    if (!named.adapter.empty()) {
+      adapter = locate_model(named.adapter, config_.folder, where).path;
+      key += "+" + canonical(adapter);
+    }
     if (const auto known = std::find(keys_.begin(), keys_.end(), key); known != keys_.end())
       return static_cast<std::size_t>(known - keys_.begin());
-    inputs_.models.push_back(std::make_unique<Checkpoint>(made != config_.made.end() && made->second.planned
-                                                              ? *made->second.planned
-                                                              : checkpoint::open_checkpoint(place.path)));
+    Checkpoint model = made != config_.made.end() && made->second.planned ? *made->second.planned
+                                                                          : checkpoint::open_checkpoint(place.path);
+    if (!adapter.empty()) {
+      if (!checkpoint::is_adapter(adapter))
+        throw input_error(cat(adapter, " is no adapter: it has no adapter_config.json"), where);
+      model = weights::adapted(model, checkpoint::open_adapter(adapter));
+    }
+    inputs_.models.push_back(std::make_unique<Checkpoint>(std::move(model)));
     inputs_.labels.push_back(reference);
     inputs_.hub_names.push_back(place.hub_name);
     keys_.push_back(key);

@@ -89,20 +89,23 @@ std::string model_reference(const Node& node, std::string_view key) {
   if (node.is_map()) {
     static const std::vector<std::string> kKeys = {"model", "lora", "override_architecture", "path", "revision"};
     require_known_keys(node, kKeys, cat("in \"", key, "\""));
-    if (const Node* lora = present(node, "lora"))
-      throw unsupported("merging an adapter (lora)", *lora, "merge it into its model first");
     if (const Node* other = present(node, "override_architecture"))
       throw unsupported("override_architecture", *other, "remove it: no architecture is needed here");
     const Node* inner = present(node, node.find("path") ? "path" : "model");
     if (!inner) throw usage_error(cat("\"", key, "\" names no model"), node.where(), "write {model: FOLDER}");
     std::string path = model_reference(*inner, key);
     if (const Node* revision = present(node, "revision")) path += "@" + text_of(*revision, "revision");
+    if (const Node* lora = present(node, "lora")) path += "+" + model_reference(*lora, "lora");
     return path;
   }
-  const std::string& text = text_of(node, key);
-  if (text.find('+') != std::string::npos && !exists(text))
-    throw unsupported(cat("merging an adapter (", text, ")"), node, "merge it into its model first");
-  return text;
+  return text_of(node, key);
+}
+
+AdapterReference split_adapter(const std::string& reference, const std::string& folder) {
+  const auto plus = reference.rfind('+');
+  if (plus == std::string::npos || plus == 0 || exists(reference) || exists(join_path(folder, reference)))
+    return {reference, ""};
+  return {reference.substr(0, plus), reference.substr(plus + 1)};
 }
 
 ModelPlace locate_model(const std::string& reference, const std::string& folder, const std::string& where) {

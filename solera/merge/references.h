@@ -5,8 +5,10 @@
 //                                 cache: $HF_HUB_CACHE, else $HF_HOME/hub, else ~/.cache/huggingface/hub
 //   org/name@rev                  that branch, tag or commit of it; `main` if none is given
 //   {model: {path: org/name, revision: rev}}
+//   model+adapter                 any of these with a LoRA adapter's folder (checkpoint/peft.h) in it
+//   {model: model, lora: adapter}
 //
-// Nothing is downloaded. `model+adapter` is refused: adapters are not merged here yet.
+// Nothing is downloaded.
 #pragma once
 
 #include <string>
@@ -18,6 +20,12 @@ namespace solera::merge {
 
 // The reference as one line of text, "org/name@rev". `key` is what the message calls the node. Throws Error (usage).
 std::string model_reference(const Node& node, std::string_view key);
+
+// "model+adapter" as its two references, unless there is a file or folder of the whole name; no adapter: "".
+struct AdapterReference {
+  std::string model, adapter;
+};
+AdapterReference split_adapter(const std::string& reference, const std::string& folder);
 
 struct ModelPlace {
   std::string path;      // of the folder or file

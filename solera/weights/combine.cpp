@@ -69,7 +69,10 @@ class Combiner {
     engine_ = {&pool, {}, true, [this](std::uint64_t bytes) { progress_.advance(bytes); }};
     sort_terms(terms_);
     for (const Term& term : terms_) plan(term);
-    for (const auto& [name, plans] : plans_) require_sum(name, plans);
+    for (const auto& [name, plans] : plans_) {
+      require_sum(name, plans);
+      if (!flips(plans)) checkpoint::require_unquantized(base, options.revert ? "revert" : "apply");
+    }
     require_base();
   }
 
@@ -205,12 +208,8 @@ class Combiner {
       return difference_part(engine_, delta, *plan.entry, c);
     }
     const Adapter& adapter = std::get<Adapter>(plan.term->delta);
-    if (!plan.is_bias) return low_rank_part(factors_of(adapter, *plan.module, plan.target), c);
-    const Tensor& bias = *plan.module->bias;
-    std::vector<std::byte> scratch;
-    std::vector<double> values(static_cast<std::size_t>(bias.elements()));
-    load(bias.dtype, adapter.file().read(bias, 0, bias.bytes(), scratch).data(), bias.elements(), values.data());
-    return vector_part(std::move(values), c * plan.module->scale);
+    return low_rank_part(plan.is_bias ? bias_of(adapter, *plan.module) : factors_of(adapter, *plan.module, plan.target),
+                         c);
   }
 
   void make_tensor(const Tensor& tensor, checkpoint::ShardWriter& writer, std::size_t index) {

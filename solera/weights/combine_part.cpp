@@ -85,19 +85,6 @@ class LowRankPart final : public CombinePart {
   double c_;
 };
 
-class VectorPart final : public CombinePart {
- public:
-  VectorPart(std::vector<double> values, double c) : values_(std::move(values)), c_(c) {}
-  void add(CombineChunk& chunk) const override {
-    own_changed(chunk, values_.data() + chunk.first);
-    add_scaled(c_, values_.data() + chunk.first, chunk.count, chunk.sum.data());
-  }
-
- private:
-  std::vector<double> values_;
-  double c_;
-};
-
 }  // namespace
 
 XorPart::XorPart(const Engine& engine, const Delta& delta, const DeltaEntry& entry, double c)
@@ -156,9 +143,6 @@ std::unique_ptr<CombinePart> difference_part(const Engine& engine, const Delta& 
 }
 std::unique_ptr<CombinePart> low_rank_part(LowRank factors, double c) {
   return std::make_unique<LowRankPart>(std::move(factors), c);
-}
-std::unique_ptr<CombinePart> vector_part(std::vector<double> values, double c) {
-  return std::make_unique<VectorPart>(std::move(values), c);
 }
 
 }  // namespace solera::weights

@@ -54,6 +54,5 @@ class XorPart final : public CombinePart {
 std::unique_ptr<CombinePart> difference_part(const Engine& engine, const checkpoint::Delta& delta,
                                              const checkpoint::DeltaEntry& entry, double c);
 std::unique_ptr<CombinePart> low_rank_part(LowRank factors, double c);
-std::unique_ptr<CombinePart> vector_part(std::vector<double> values, double c);  // a bias
 
 }  // namespace solera::weights

@@ -104,6 +104,16 @@ Matrix find_basis(const Change& change, const RankOptions& options, const std::s
   return basis;
 }
 
+std::vector<double> read_factor(const checkpoint::Adapter& adapter, const checkpoint::Tensor& tensor) {
+  std::vector<std::byte> scratch;
+  std::vector<double> values(static_cast<std::size_t>(tensor.elements()));
+  const auto bytes = adapter.file().read(tensor, 0, tensor.bytes(), scratch);
+  if (!load(tensor.dtype, bytes.data(), tensor.elements(), values.data()))
+    throw input_error(cat(tensor.name, " holds a value that is not finite"), adapter.path(), "the adapter is broken");
+  tensor.source->check();
+  return values;
+}
+
 void copy_to(const Matrix& m, std::vector<double>& target) { target.assign(m.data(), m.data() + m.size()); }
 
 }  // namespace
@@ -130,16 +140,8 @@ std::vector<double> transposed(const std::vector<double>& matrix, std::int64_t r
 
 LowRank factors_of(const checkpoint::Adapter& adapter, const checkpoint::AdapterModule& module,
                    const checkpoint::AdapterTarget& target) {
-  const auto read = [&](const checkpoint::Tensor& tensor) {
-    std::vector<std::byte> scratch;
-    std::vector<double> values(static_cast<std::size_t>(tensor.elements()));
-    const auto bytes = adapter.file().read(tensor, 0, tensor.bytes(), scratch);
-    if (!load(tensor.dtype, bytes.data(), tensor.elements(), values.data()))
-      throw input_error(cat(tensor.name, " holds a value that is not finite"), adapter.path(), "the adapter is broken");
-    tensor.source->check();
-    return values;
-  };
-  LowRank result{target.rows, target.columns, module.rank, read(*module.b), read(*module.a)};
+  LowRank result{target.rows, target.columns, module.rank, read_factor(adapter, *module.b),
+                 read_factor(adapter, *module.a)};
   if (target.transposed) {  // dW = s (B A)^T = s A^T B^T
     std::swap(result.left, result.right);
     result.left = transposed(result.left, module.rank, target.rows);
@@ -147,6 +149,10 @@ LowRank factors_of(const checkpoint::Adapter& adapter, const checkpoint::Adapter
   }
   for (double& value : result.left) value *= module.scale;
   return result;
+}
+
+LowRank bias_of(const checkpoint::Adapter& adapter, const checkpoint::AdapterModule& module) {
+  return {1, module.bias->shape[0], 1, {module.scale}, read_factor(adapter, *module.bias)};
 }
 
 BestFactors best_factors(const Engine& engine, const Operand& base, const Operand& tuned, const RankOptions& options) {

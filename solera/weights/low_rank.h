@@ -31,6 +31,9 @@ std::vector<double> transposed(const std::vector<double>& matrix, std::int64_t r
 LowRank factors_of(const checkpoint::Adapter& adapter, const checkpoint::AdapterModule& module,
                    const checkpoint::AdapterTarget& target);
 
+// What it adds to the bias of its target, s included, as one row.
+LowRank bias_of(const checkpoint::Adapter& adapter, const checkpoint::AdapterModule& module);
+
 struct RankOptions {
   std::int64_t rank = 16;
   std::uint64_t seed = 0;

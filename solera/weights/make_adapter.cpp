@@ -78,6 +78,7 @@ AdapterReport make_adapter(const Checkpoint& base, const Checkpoint& tuned, cons
     throw usage_error(cat("an adapter is a folder, not ", out), "", "leave .safetensors out of the name");
   const std::array<std::string, 2> inputs = {base.path(), tuned.path()};
   checkpoint::require_writable(out, options.force, inputs);
+  for (const Checkpoint* model : {&base, &tuned}) checkpoint::require_unquantized(*model, "subtract");
   const auto pairs = match_pairs(base, tuned, options.include, options.exclude, false);
   const Engine engine{&pool, {}, false, [&](std::uint64_t bytes) { progress.advance(bytes); }};
 

@@ -59,6 +59,8 @@ class Maker {
     options.sparsity.check();
     if (exact_ && options.sparsity.random())
       throw usage_error("exact values cannot be multiplied, which random and q do", "", "leave --values exact out");
+    if (!exact_ || options.sparsity.how != Sparsify::kChanged)
+      for (const Checkpoint* model : {&base, &tuned}) checkpoint::require_unquantized(*model, "subtract");
     engine_ = {&pool, {}, true, [this](std::uint64_t bytes) { progress_.advance(bytes); }};
     prepare();
   }
@@ -317,6 +319,13 @@ std::vector<TensorPair> match_pairs(const Checkpoint& base, const Checkpoint& tu
                         "", numbers ? "use --values difference, or convert one of the models" : leave_out(tensor.name));
     pairs.push_back({&tensor, other});
   }
+  for (const auto& [flag, patterns] : {std::pair("--include", include), std::pair("--exclude", exclude)})
+    for (const Pattern& pattern : patterns) {
+      const auto matches = [&](const Tensor& tensor) { return pattern.matches(tensor.name); };
+      if (std::none_of(base.tensors().begin(), base.tensors().end(), matches) &&
+          std::none_of(tuned.tensors().begin(), tuned.tensors().end(), matches))
+        throw usage_error(cat(flag, " '", pattern.text(), "' matches no tensor"));
+    }
   if (pairs.empty()) throw input_error("no tensor is selected", base.path(), "look at --include and --exclude");
   return pairs;
 }

@@ -137,8 +137,6 @@ TEST(Config, WhatIsNotSupportedYetIsSaidPlainly) {
   EXPECT_EQ(message("merge_method: linear\nmodules: {vision: {models: [a]}}"),
             "the module \"vision\" is not supported yet (c.yaml:2:19); only the module \"default\", the whole model, "
             "can be merged");
-  EXPECT_EQ(message("merge_method: linear\nmodels: [a+b]"),
-            "merging an adapter (a+b) is not supported yet (c.yaml:2:10); merge it into its model first");
 }
 
 TEST(Config, MistakesInSlices) {

@@ -107,10 +107,8 @@ TEST(ModelReference, IsOneTextHoweverItIsWritten) {
   EXPECT_EQ(text("org/name"), "org/name");
   EXPECT_EQ(text("{path: org/name, revision: v1}"), "org/name@v1");
   EXPECT_EQ(text("{model: {path: org/name, revision: v1}}"), "org/name@v1");
-  EXPECT_EQ(message("{model: a, lora: b}"),
-            "merging an adapter (lora) is not supported yet (c.yaml:1:18); merge it into its model first");
-  EXPECT_EQ(message("a+b"),
-            "merging an adapter (a+b) is not supported yet (c.yaml:1:1); merge it into its model first");
+  EXPECT_EQ(text("a+b"), "a+b");
+  EXPECT_EQ(text("{model: {path: org/name, revision: v1}, lora: b}"), "org/name@v1+b");
   EXPECT_EQ(message("{revision: v1}"), "\"model\" names no model (c.yaml:1:1); write {model: FOLDER}");
   EXPECT_EQ(message("{model: a, override_architecture: X}"),
             "override_architecture is not supported yet (c.yaml:1:35); remove it: no architecture is needed here");
