@@ -47,7 +47,8 @@ void declare(OptionList& options, Target& target) {
       .in(kSearch);
   options.value("--budget", "", "N", "trials of cmaes, its start included (default: 100)", target.budget).in(kSearch);
   options
-      .choice("--coefficients", "", "a weight for each model (the default), and group of layers, or tensor",
+      .choice("--coefficients", "",
+              "weights for the whole of each model (the default), for groups of its layers, or for each tensor",
               {"model", "group", "tensor"}, target.coefficients)
       .in(kSearch);
   options.value("--groups", "", "N", "cut the layers into N groups of equal length (default: 4)", target.groups)
@@ -119,7 +120,8 @@ void require_companions(const Target& target) {
     throw usage_error("--groups and --group contradict each other");
   if ((target.groups != kUnset || !target.patterns.empty()) && !target.coefficients.empty() &&
       target.coefficients != "group")
-    throw usage_error(cat("--group and --groups contradict --coefficients ", target.coefficients));
+    throw usage_error(
+        cat(target.patterns.empty() ? "--groups" : "--group", " contradicts --coefficients ", target.coefficients));
 }
 
 soup::CoefficientPlan coefficients_of(const Target& target) {
