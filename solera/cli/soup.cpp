@@ -30,16 +30,7 @@ struct Target {
   int threads = hardware_threads();
 };
 
-void declare(OptionList& options, Target& target) {
-  SoupOptions& soup = target.soup;
-  options.positional("CHECKPOINT", "the ingredients: fine-tunes of one model, folders or files", soup.checkpoints);
-  options.value("--eval", "-e", "COMMAND",
-                "a shell line that scores {checkpoint}: the last line it prints is a number or a JSON object",
-                soup.evaluator.shell);
-  options.takes_rest("COMMAND", "the same as a program and its arguments, without a shell");
-  options.value("--output", "-o", "OUT", "where the soup goes: a folder or *.safetensors", soup.out).must();
-  options.choice("--method", "", "greedy adds what does not lower the score (the default); uniform takes all",
-                 {"greedy", "uniform"}, target.method);
+void declare_search(OptionList& options, Target& target) {
   options
       .choice("--search", "",
               "instead of a method, search the weights: by CMA-ES, or on the line between two models (WiSE-FT)",
@@ -67,6 +58,18 @@ void declare(OptionList& options, Target& target) {
               {"uniform", "greedy"}, target.start)
       .in(kSearch);
   options.value("--alphas", "", "N", "points on the line, both ends included (default: 11)", target.alphas).in(kSearch);
+}
+
+void declare(OptionList& options, Target& target) {
+  SoupOptions& soup = target.soup;
+  options.positional("CHECKPOINT", "the ingredients: fine-tunes of one model, folders or files", soup.checkpoints);
+  options.value("--eval", "-e", "COMMAND",
+                "a shell line that scores {checkpoint}: the last line it prints is a number or a JSON object",
+                soup.evaluator.shell);
+  options.takes_rest("COMMAND", "the same as a program and its arguments, without a shell");
+  options.value("--output", "-o", "OUT", "where the soup goes: a folder or *.safetensors", soup.out).must();
+  options.choice("--method", "", "greedy adds what does not lower the score (the default); uniform takes all",
+                 {"greedy", "uniform"}, target.method);
   options.value("--metric", "-m", "NAME", "the score's key in the JSON object, or a JSON pointer to it",
                 soup.evaluator.metric);
   options.flag("--minimize", "", "lower scores are better", target.minimize);
@@ -94,6 +97,7 @@ void declare(OptionList& options, Target& target) {
   options.bytes("--memory", "", "memory to stay below, mapped files and evaluations not counted",
                 soup.evaluator.memory);
   options.flag("--force", "", "replace an existing output", soup.force);
+  declare_search(options, target);
 }
 
 void require_direction(const Target& target) {
