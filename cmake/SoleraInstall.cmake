@@ -7,7 +7,7 @@ set(SOLERA_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/Solera)
 set(SOLERA_SHARE_DIR ${CMAKE_INSTALL_DATADIR}/solera)
 
 # The rooms as Solera::base, Solera::checkpoint, ...; Solera::core is all of them.
-foreach(room base checkpoint weights merge soup recipe)
+foreach(room base checkpoint weights merge search soup recipe)
   set_target_properties(solera_${room} PROPERTIES EXPORT_NAME ${room})
   install(TARGETS solera_${room} EXPORT SoleraTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(DIRECTORY solera/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/solera FILES_MATCHING PATTERN "*.h")

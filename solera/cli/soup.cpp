@@ -1,6 +1,7 @@
 // `solera soup`: one model from a sweep's checkpoints, chosen by any evaluator.
 #include "solera/soup/soup.h"
 
+#include <limits>
 #include <memory>
 #include <ostream>
 
@@ -15,13 +16,49 @@ namespace {
 using soup::SoupOptions;
 using soup::SoupReport;
 
+constexpr const char* kSearch = "Search of weights";
+constexpr int kUnset = std::numeric_limits<int>::min();
+
 struct Target {
   SoupOptions soup;
-  std::string method = "greedy", accept = "ge", order = "score";
+  std::string method, accept = "ge", order = "score";
+  std::string search, start, coefficients, domain;
+  int budget = kUnset, groups = kUnset, alphas = kUnset;
+  std::vector<std::string> patterns;
   std::int64_t seed = 0;
   bool minimize = false, maximize = false;
   int threads = hardware_threads();
 };
+
+void declare_search(OptionList& options, Target& target) {
+  options
+      .choice("--search", "",
+              "instead of a method, search the weights: by CMA-ES, or on the line between two models (WiSE-FT)",
+              {"cmaes", "line"}, target.search)
+      .in(kSearch);
+  options.value("--budget", "", "N", "trials of cmaes, its start included (default: 100)", target.budget).in(kSearch);
+  options
+      .choice("--coefficients", "",
+              "weights for the whole of each model (the default), for groups of its layers, or for each tensor",
+              {"model", "group", "tensor"}, target.coefficients)
+      .in(kSearch);
+  options.value("--groups", "", "N", "cut the layers into N groups of equal length (default: 4)", target.groups)
+      .in(kSearch);
+  options
+      .value("--group", "", "PATTERN", "a group of the tensors that match and are in none before; repeatable",
+             target.patterns)
+      .in(kSearch);
+  options
+      .choice("--domain", "",
+              "weights >= 0 that sum to 1 (simplex, the default), or changes from --base times 0 to 1 each (box)",
+              {"simplex", "box"}, target.domain)
+      .in(kSearch);
+  options
+      .choice("--start", "", "the soup where cmaes starts: uniform (the default), or greedy, made first",
+              {"uniform", "greedy"}, target.start)
+      .in(kSearch);
+  options.value("--alphas", "", "N", "points on the line, both ends included (default: 11)", target.alphas).in(kSearch);
+}
 
 void declare(OptionList& options, Target& target) {
   SoupOptions& soup = target.soup;
@@ -31,8 +68,8 @@ void declare(OptionList& options, Target& target) {
                 soup.evaluator.shell);
   options.takes_rest("COMMAND", "the same as a program and its arguments, without a shell");
   options.value("--output", "-o", "OUT", "where the soup goes: a folder or *.safetensors", soup.out).must();
-  options.choice("--method", "", "greedy adds what does not lower the score; uniform takes all", {"greedy", "uniform"},
-                 target.method);
+  options.choice("--method", "", "greedy adds what does not lower the score (the default); uniform takes all",
+                 {"greedy", "uniform"}, target.method);
   options.value("--metric", "-m", "NAME", "the score's key in the JSON object, or a JSON pointer to it",
                 soup.evaluator.metric);
   options.flag("--minimize", "", "lower scores are better", target.minimize);
@@ -42,7 +79,7 @@ void declare(OptionList& options, Target& target) {
                  {"ge", "gt"}, target.accept);
   options.choice("--order", "", "visit best first (ties as given; official: ties reversed), shuffled, or as given",
                  {"score", "official", "random", "given"}, target.order);
-  options.value("--seed", "", "N", "of the random order", target.seed);
+  options.value("--seed", "", "N", "of the random order and of cmaes", target.seed);
   options.value("--jobs", "-j", "N", "evaluations at once; the result does not depend on it", soup.search.jobs);
   options.value("--timeout", "", "SECONDS", "stop an evaluation that takes longer (default: never)",
                 soup.evaluator.timeout_seconds);
@@ -52,13 +89,15 @@ void declare(OptionList& options, Target& target) {
   options.value("--cache", "", "FOLDER", "where scores are kept (default: .solera-cache beside OUT)", soup.cache);
   options.value("--log", "", "FILE", "a JSON object a trial (default: OUT.trials.jsonl)", soup.log);
   options.value("--plot", "", "FILE.svg", "a picture of the scores", soup.plot);
-  options.value("--base", "", "MODEL", "what the ingredients were tuned from, for the check of a common ancestor",
+  options.value("--base", "", "MODEL",
+                "what the ingredients were tuned from, for the check of a common ancestor and for --domain box",
                 soup.base);
   options.flag("--echo", "", "show what the evaluations print", soup.evaluator.echo);
   options.value("--threads", "", "N", "worker threads to write models", target.threads);
   options.bytes("--memory", "", "memory to stay below, mapped files and evaluations not counted",
                 soup.evaluator.memory);
   options.flag("--force", "", "replace an existing output", soup.force);
+  declare_search(options, target);
 }
 
 void require_direction(const Target& target) {
@@ -69,13 +108,53 @@ void require_direction(const Target& target) {
                       "add --minimize, or --maximize if higher is better");
 }
 
+// Options that would be ignored are most likely a slip.
+void require_companions(const Target& target) {
+  if (!target.search.empty() && !target.method.empty())
+    throw usage_error("--method and --search both say how to choose the weights", "",
+                      "to search from the greedy soup on, take --search cmaes --start greedy");
+  const std::pair<const char*, bool> of_cmaes[] = {
+      {"--budget", target.budget != kUnset}, {"--coefficients", !target.coefficients.empty()},
+      {"--groups", target.groups != kUnset}, {"--group", !target.patterns.empty()},
+      {"--domain", !target.domain.empty()},  {"--start", !target.start.empty()}};
+  for (const auto& [name, given] : of_cmaes)
+    if (given && target.search != "cmaes") throw usage_error(cat(name, " belongs to --search cmaes"));
+  if (target.alphas != kUnset && target.search != "line") throw usage_error("--alphas belongs to --search line");
+  if (target.groups != kUnset && !target.patterns.empty())
+    throw usage_error("--groups and --group contradict each other");
+  if ((target.groups != kUnset || !target.patterns.empty()) && !target.coefficients.empty() &&
+      target.coefficients != "group")
+    throw usage_error(
+        cat(target.patterns.empty() ? "--groups" : "--group", " contradicts --coefficients ", target.coefficients));
+}
+
+soup::CoefficientPlan coefficients_of(const Target& target) {
+  soup::CoefficientPlan plan;
+  const bool grouped = target.groups != kUnset || !target.patterns.empty() || target.coefficients == "group";
+  plan.granularity = target.coefficients == "tensor" ? soup::Granularity::kTensor
+                     : grouped                       ? soup::Granularity::kGroup
+                                                     : soup::Granularity::kModel;
+  if (target.groups != kUnset) plan.groups = target.groups;
+  for (const std::string& pattern : target.patterns) plan.patterns.emplace_back(pattern);
+  plan.domain = target.domain == "box" ? soup::Domain::kBox : soup::Domain::kSimplex;
+  plan.from_greedy = target.start == "greedy";
+  if (target.budget != kUnset) plan.budget = target.budget;
+  if (target.alphas != kUnset) plan.alphas = target.alphas;
+  return plan;
+}
+
 SoupOptions resolved(const Target& target, const std::vector<std::string>& command) {
   SoupOptions soup = target.soup;
   if (!command.empty() && !soup.evaluator.shell.empty())
     throw usage_error("both --eval and a command behind -- are given");
   soup.evaluator.argv = command;
   soup.evaluator.threads = target.threads;
-  soup.recipe = target.method == "uniform" ? soup::Recipe::kUniform : soup::Recipe::kGreedy;
+  require_companions(target);
+  soup.recipe = target.search == "cmaes"     ? soup::Recipe::kCmaes
+                : target.search == "line"    ? soup::Recipe::kLine
+                : target.method == "uniform" ? soup::Recipe::kUniform
+                                             : soup::Recipe::kGreedy;
+  soup.coefficients = coefficients_of(target);
   soup.search.accept = target.accept == "gt" ? soup::Accept::kGt : soup::Accept::kGe;
   soup.search.order = target.order == "official" ? soup::Order::kOfficial
                       : target.order == "random" ? soup::Order::kRandom
@@ -94,6 +173,7 @@ int run(const Target& target, const std::vector<std::string>& command, Context& 
     return 0;
   }
   if (report.scored) context.out << table_text(soup::trial_table(report));
+  if (report.recipe == soup::Recipe::kCmaes) context.out << table_text(soup::weight_table(report));
   context.out << soup::summary_line(report) << "\n";
   return 0;
 }
@@ -105,7 +185,9 @@ Verb soup_verb() {
   verb.name = "soup";
   verb.summary = "average the checkpoints of a sweep that improve the score of any evaluation command";
   verb.examples = {"solera soup runs/*.safetensors --eval './eval.sh {checkpoint}' -o soup.safetensors",
-                   "solera soup run-a run-b run-c -o soup --metric acc -- python eval.py {checkpoint}"};
+                   "solera soup run-a run-b run-c -o soup --metric acc -- python eval.py {checkpoint}",
+                   "solera soup run-a run-b run-c -o soup --search cmaes --budget 60 --groups 4 --eval './eval.sh "
+                   "{checkpoint}'"};
   verb.has_json = true;
   verb.prepare = [](OptionList& options) -> std::function<int(Context&)> {
     auto target = std::make_shared<Target>();

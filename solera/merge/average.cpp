@@ -232,13 +232,19 @@ std::vector<double> explicit_weights(const AverageOptions& options, std::span<co
 }  // namespace
 
 MergeConfig mean_config(std::span<const std::string> paths, std::span<const double> weights) {
+  std::vector<Node> nodes;
+  for (const double weight : weights) nodes.push_back(Node::number(weight));
+  return mean_config(paths, std::move(nodes));
+}
+
+MergeConfig mean_config(std::span<const std::string> paths, std::vector<Node> weights) {
   MergeConfig config;
   config.method = "linear";
   config.rules = Rules::kPaper;
   for (std::size_t i = 0; i < paths.size(); ++i) {
     ModelEntry entry;
     entry.path = paths[i];
-    entry.parameters.set("weight", Node::number(weights[i]));
+    entry.parameters.set("weight", std::move(weights[i]));
     config.models.push_back(std::move(entry));
   }
   return config;

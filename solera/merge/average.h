@@ -28,6 +28,8 @@ namespace solera::merge {
 // The weighted mean of models as a configuration: method linear, normalized, the papers' rules. The first model donates
 // integer tensors and side files. Equal weights are best given as 1: k equal models then come back bit for bit.
 MergeConfig mean_config(std::span<const std::string> paths, std::span<const double> weights);
+// The same with weights as settings (values.h), so that they may differ between tensors.
+MergeConfig mean_config(std::span<const std::string> paths, std::vector<Node> weights);
 
 // Throws Error (input) unless all models have the same tensor names and shapes and agree on which of them are floating:
 // naming the keys, or the key and both shapes.

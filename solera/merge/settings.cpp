@@ -9,7 +9,7 @@ namespace {
 
 // "filter \"mlp\"": what an entry asks for.
 std::string condition(const Node& entry) {
-  for (const std::string_view key : {"filter", "pattern", "role"})
+  for (const std::string_view key : {"tensor", "filter", "pattern", "role"})
     if (const Node* node = entry.find(key); node && node->is_scalar()) return cat(key, " \"", node->as_text(), "\"");
   return "";
 }

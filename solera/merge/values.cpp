@@ -12,7 +12,7 @@
 namespace solera::merge {
 namespace {
 
-const std::vector<std::string> kEntryKeys = {"filter", "pattern", "role", "value"};
+const std::vector<std::string> kEntryKeys = {"tensor", "filter", "pattern", "role", "value"};
 const std::vector<std::string> kRoles = {"embedding", "head"};
 
 Error bad_setting(std::string_view parameter, std::string_view problem, const Node& node, std::string hint = "") {
@@ -43,6 +43,7 @@ bool is_gradient(const Node& list) {
 }  // namespace
 
 bool entry_matches(const Node& entry, const TensorPlace& place) {
+  if (const Node* tensor = entry.find("tensor"); tensor && tensor->as_text() != place.name) return false;
   if (const Node* filter = entry.find("filter"); filter && !filter->is_null()) {
     const std::string& text = filter->as_text();
     if (text != "*" && place.name.find(text) == std::string_view::npos) return false;
@@ -91,6 +92,8 @@ void require_setting(const Node& setting, std::string_view parameter) {
     require_known_keys(entry, kEntryKeys, cat("in an entry of \"", parameter, "\""));
     if (!entry.find("value"))
       throw bad_setting(parameter, "has an entry without a value", entry, "write {filter: ..., value: ...}");
+    if (const Node* tensor = entry.find("tensor"); tensor && !tensor->is_scalar())
+      throw bad_setting(parameter, "has a tensor that is not a name", *tensor);
     if (const Node* filter = entry.find("filter"); filter && !filter->is_scalar() && !filter->is_null())
       throw bad_setting(parameter, "has a filter that is not a text", *filter);
     if (const Node* pattern = entry.find("pattern")) {

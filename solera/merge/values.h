@@ -6,9 +6,10 @@
 //   [{filter: mlp, value: 0.5}, {pattern: "*norm*", value: [0, 1]}, {role: head, value: 1}, {value: 0}]
 //
 // The first entry that matches the tensor counts; with none, the next level of the file is asked. `filter` is
-// mergekit's plain substring ("*" or none matches all), `pattern` a glob or re:, `role` is embedding or head. Tensors
-// outside the layers (embeddings, final norm, head) have t = 0 and take a gradient's FIRST value; the only layer of a
-// one-layer model has t = 1. Truth values and names are picked, at int(t (n - 1)), not mixed.
+// mergekit's plain substring ("*" or none matches all), `pattern` a glob or re:, `tensor` one whole name, `role` is
+// embedding or head. Tensors outside the layers (embeddings, final norm, head) have t = 0 and take a gradient's FIRST
+// value; the only layer of a one-layer model has t = 1. Truth values and names are picked, at int(t (n - 1)), not
+// mixed.
 #pragma once
 
 #include <optional>
@@ -31,7 +32,7 @@ struct TensorPlace {
 // position where the value stands in the file as it is. Throws Error (usage) with the position of what is no number.
 std::optional<Node> evaluate(const Node& setting, const TensorPlace& place, bool discrete, std::string_view parameter);
 
-// Does a {filter, pattern or role, value} entry fit the tensor?
+// Does a {filter, pattern, tensor or role, value} entry fit the tensor?
 bool entry_matches(const Node& entry, const TensorPlace& place);
 
 // Checks the form of a setting without a tensor: every entry, every pattern. Throws Error (usage).

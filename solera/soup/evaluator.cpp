@@ -81,17 +81,26 @@ std::string hash_of(const checkpoint::Checkpoint& model, Cache& cache) {
 
 }  // namespace
 
-merge::ExecuteReport write_mix(const Ingredients& ingredients, const Mix& mix, const merge::ExecuteOptions& options,
-                               Progress& progress) {
+merge::ExecuteReport write_blend(const Ingredients& ingredients, const Groups& groups, const Blend& blend,
+                                 const merge::ExecuteOptions& options, Progress& progress) {
+  const auto setting = [&](std::size_t i) {
+    if (blend.rows.size() == 1) return Node::number(blend.rows.front()[i]);
+    Node entries = Node::list();
+    for (const Groups::Member& member : groups.members)
+      entries.push(Node::map({{"tensor", Node::text(member.tensor)},
+                              {"value", Node::number(blend.rows[static_cast<std::size_t>(member.group)][i])}}));
+    return entries;
+  };
   std::vector<std::string> paths;
-  std::vector<double> weights;
-  for (std::size_t i = 0; i < mix.size(); ++i) {
-    if (mix[i] == 0) continue;
+  std::vector<Node> weights;
+  const Mix reach = blend.reach();
+  for (std::size_t i = 0; i < reach.size(); ++i) {
+    if (reach[i] == 0) continue;
     paths.push_back(ingredients.paths[i]);
-    weights.push_back(mix[i]);
+    weights.push_back(setting(i));
   }
-  merge::Plan plan =
-      merge::make_plan(merge::mean_config(paths, weights), {.single_file = checkpoint::is_single_file(options.out)});
+  merge::Plan plan = merge::make_plan(merge::mean_config(paths, std::move(weights)),
+                                      {.single_file = checkpoint::is_single_file(options.out)});
   for (const std::string& line : plan.warnings) progress.warn(line);
   return merge::execute(plan, options, progress);
 }
@@ -120,8 +129,9 @@ class Evaluator::Workplace {
   std::string path_;
 };
 
-Evaluator::Evaluator(const Ingredients& ingredients, Cache& cache, EvaluatorOptions options, Progress& progress)
-    : ingredients_(ingredients), cache_(cache), options_(std::move(options)) {
+Evaluator::Evaluator(const Ingredients& ingredients, Cache& cache, EvaluatorOptions options, Progress& progress,
+                     Groups groups)
+    : ingredients_(ingredients), groups_(std::move(groups)), cache_(cache), options_(std::move(options)) {
   if (trim(options_.shell).empty() && options_.argv.empty()) throw usage_error("the evaluation command is empty");
   command_ = options_.shell;
   if (command_.empty()) {
@@ -153,12 +163,16 @@ Evaluator::Evaluator(const Ingredients& ingredients, Cache& cache, EvaluatorOpti
 
 Evaluator::~Evaluator() = default;
 
-std::string Evaluator::key_of(const Mix& mix) const {
-  const std::vector<double> weights = normalized(mix);
+std::string Evaluator::key_of(const Blend& blend) const {
   Hasher hasher;
   hasher.add(context_hash_);
-  for (std::size_t i = 0; i < mix.size(); ++i)
-    if (mix[i] != 0) hasher.add(hashes_[i]).add(exact_text(weights[i]));
+  if (blend.rows.size() > 1) hasher.add("groups").add(groups_.hash());
+  for (const Mix& mix : blend.rows) {
+    const std::vector<double> weights = normalized(mix);
+    if (blend.rows.size() > 1) hasher.add("row");
+    for (std::size_t i = 0; i < mix.size(); ++i)
+      if (mix[i] != 0) hasher.add(hashes_[i]).add(exact_text(weights[i]));
+  }
   return hasher.hex();
 }
 
@@ -185,8 +199,10 @@ double Evaluator::run_on(const std::string& checkpoint, const std::string& scrat
   return metric_from_output(outcome.output, options_.metric, cat("the evaluation of ", name));
 }
 
-Evaluation Evaluator::operator()(const Mix& mix) {
-  const std::string key = key_of(mix);
+Evaluation Evaluator::operator()(const Blend& given) {
+  const Blend blend = given.simplest();
+  const Mix mix = blend.reach();
+  const std::string key = key_of(blend);
   if (const auto known = cache_.find(key)) {
     ++cached_;
     return {known->score, known->seconds, true};
@@ -202,8 +218,8 @@ Evaluation Evaluator::operator()(const Mix& mix) {
       members == 1 && (ingredients_.folders || checkpoint::is_single_file(ingredients_.paths[member]));
   const std::string candidate = as_it_is ? absolute(ingredients_.paths[member]) : place.candidate(ingredients_.folders);
   if (!as_it_is)
-    write_mix(ingredients_, mix, {.out = candidate, .threads = options_.threads, .memory = options_.memory},
-              no_progress());
+    write_blend(ingredients_, groups_, blend,
+                {.out = candidate, .threads = options_.threads, .memory = options_.memory}, no_progress());
   const std::string name = ingredients_.name_of(mix);
   Evaluation evaluation;
   evaluation.score = run_on(candidate, place.scratch(), name, evaluation.seconds);

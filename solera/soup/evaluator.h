@@ -22,6 +22,7 @@
 #include "solera/merge/execute.h"
 #include "solera/soup/cache.h"
 #include "solera/soup/greedy.h"
+#include "solera/soup/groups.h"
 #include "solera/soup/ingredients.h"
 
 namespace solera::soup {
@@ -37,21 +38,24 @@ struct EvaluatorOptions {
   std::uint64_t memory = 1ull << 30;
 };
 
-// Writes the mix to `out`, a *.safetensors or a folder. Integer tensors and side files are those of the first
-// ingredient in it.
-merge::ExecuteReport write_mix(const Ingredients& ingredients, const Mix& mix, const merge::ExecuteOptions& options,
-                               Progress& progress);
+// Writes the blend to `out`, a *.safetensors or a folder. Integer tensors and side files are those of the first
+// ingredient in it. `groups` may be empty where the blend has one row.
+merge::ExecuteReport write_blend(const Ingredients& ingredients, const Groups& groups, const Blend& blend,
+                                 const merge::ExecuteOptions& options, Progress& progress);
 
 class Evaluator {
  public:
   // Reads ingredients and data for their hashes. The references outlive it. Throws Error (usage) for a command that is
   // empty, has unknown placeholders, or names no checkpoint where it could not get it otherwise.
-  Evaluator(const Ingredients& ingredients, Cache& cache, EvaluatorOptions options, Progress& progress);
+  Evaluator(const Ingredients& ingredients, Cache& cache, EvaluatorOptions options, Progress& progress,
+            Groups groups = {});
   ~Evaluator();
 
   // Thread-safe. Throws Error (input) naming the models and the command: it failed, took too long, printed no finite
   // score.
-  Evaluation operator()(const Mix& mix);
+  Evaluation operator()(const Mix& mix) { return (*this)(Blend{{mix}}); }
+  // Equal rows are one mix, and share its score. More rows are those of the groups given.
+  Evaluation operator()(const Blend& blend);
 
   const std::string& command() const { return command_; }             // as people write it
   const std::vector<std::string>& hashes() const { return hashes_; }  // of the ingredients
@@ -60,11 +64,12 @@ class Evaluator {
 
  private:
   class Workplace;
-  std::string key_of(const Mix& mix) const;
+  std::string key_of(const Blend& blend) const;
   double run_on(const std::string& checkpoint, const std::string& scratch, const std::string& name,
                 double& seconds) const;
 
   const Ingredients& ingredients_;
+  Groups groups_;
   Cache& cache_;
   EvaluatorOptions options_;
   std::string command_;

@@ -1,7 +1,6 @@
 #include "solera/soup/greedy.h"
 
 #include <algorithm>
-#include <cmath>
 #include <condition_variable>
 #include <exception>
 #include <map>
@@ -15,6 +14,7 @@
 #include "solera/base/random.h"
 #include "solera/base/text.h"
 #include "solera/base/threads.h"
+#include "solera/soup/scoring.h"
 
 namespace solera::soup {
 namespace {
@@ -23,13 +23,10 @@ bool better(const SearchOptions& options, double a, double b) { return options.m
 
 Evaluation checked(const Evaluate& evaluate, const Mix& mix) {
   const Evaluation evaluation = evaluate(mix);
-  if (!std::isfinite(evaluation.score)) {
-    std::string who;
-    for (std::size_t i = 0; i < mix.size(); ++i)
-      if (mix[i] != 0) who += cat(who.empty() ? "" : " + ", i + 1);
-    throw input_error(cat("the score is ", exact_text(evaluation.score), ", not a finite number"),
-                      cat("ingredient ", who));
-  }
+  std::string who;
+  for (std::size_t i = 0; i < mix.size(); ++i)
+    if (mix[i] != 0) who += cat(who.empty() ? "ingredient " : " + ", i + 1);
+  require_finite(evaluation, who);
   return evaluation;
 }
 
@@ -52,22 +49,17 @@ struct Record {
   }
 };
 
-// Scores single ingredients, told of in order. The first failure in that order is the one thrown.
+// Scores single ingredients, told of in order.
 std::vector<double> score_singles(std::span<const int> which, int count, const Evaluate& evaluate, Record& record) {
-  std::vector<std::optional<Evaluation>> done(which.size());
-  std::size_t told = 0;
-  std::mutex mutex;
-  Pool pool(std::max(1, std::min(record.options.jobs, static_cast<int>(which.size()))));
-  pool.for_each(static_cast<std::int64_t>(which.size()), [&](std::int64_t at, int) {
-    const auto i = static_cast<std::size_t>(at);
-    const Evaluation evaluation = checked(evaluate, single_mix(which[i], count));
-    const std::lock_guard lock(mutex);
-    done[i] = evaluation;
-    for (; told < done.size() && done[told]; ++told)
-      record.add({single_mix(which[told], count), which[told], Verdict::kSingle, *done[told]});
-  });
+  const auto ingredient = [&](int i) { return which[static_cast<std::size_t>(i)]; };
   std::vector<double> scores;
-  for (const auto& evaluation : done) scores.push_back(evaluation->score);
+  score_in_order(
+      static_cast<int>(which.size()), record.options.jobs,
+      [&](int i) { return checked(evaluate, single_mix(ingredient(i), count)); },
+      [&](int i, const Evaluation& evaluation) {
+        scores.push_back(evaluation.score);
+        record.add({single_mix(ingredient(i), count), ingredient(i), Verdict::kSingle, evaluation});
+      });
   return scores;
 }
 

@@ -60,6 +60,7 @@ std::string trial_line(const Trial& trial, const SoupReport& report) {
 }
 
 Table trial_table(const SoupReport& report) {
+  if (searches_coefficients(report.recipe)) return blend_table(report);
   Table table{{"trial", "model", "score", "verdict", "of"}, {}};
   int number = 0;
   for (const Trial& trial : report.search.trials)
@@ -69,6 +70,7 @@ Table trial_table(const SoupReport& report) {
 }
 
 std::string summary_line(const SoupReport& report) {
+  if (searches_coefficients(report.recipe)) return blend_summary(report);
   const std::size_t members = report.search.members.size();
   std::string line = cat(report.out, ": ", report.recipe == Recipe::kUniform ? "uniform" : "greedy", " soup of ",
                          members, " of ", report.paths.size(), " models");
@@ -83,6 +85,7 @@ std::string summary_line(const SoupReport& report) {
 }
 
 Node report_json(const SoupReport& report) {
+  if (searches_coefficients(report.recipe)) return blend_json(report);
   Node object = Node::map();
   object.set("schema", Node::integer(1));
   object.set("output", Node::text(report.out));
@@ -123,6 +126,7 @@ Node report_json(const SoupReport& report) {
 }
 
 std::string score_plot(const SoupReport& report) {
+  if (searches_coefficients(report.recipe)) return blend_plot(report);
   Plot plot;
   plot.title = report.recipe == Recipe::kUniform ? "Uniform soup" : "Greedy soup";
   plot.x_label = "trial";

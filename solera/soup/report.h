@@ -14,4 +14,17 @@ Node trial_json(const Trial& trial, int number, const SoupReport& report);
 // "+ run5.safetensors: .8560, accepted (soup of 3)"
 std::string trial_line(const Trial& trial, const SoupReport& report);
 
+// The same of a search of coefficients: {"trial": 9, "generation": 2, "candidate": 3, "ingredients": [...], "weights":
+// [...], "score": ...}, with a list of weights a group if there are several, in the report's order of groups.
+Node blend_trial_json(const BlendTrial& trial, int number, const SoupReport& report);
+// "generation 2, candidate 3: .8612, better"
+std::string blend_trial_line(const BlendTrial& trial, const SoupReport& report);
+
+// What soup.h declares, for recipes that search coefficients.
+bool searches_coefficients(Recipe recipe);
+Table blend_table(const SoupReport& report);
+std::string blend_summary(const SoupReport& report);
+Node blend_json(const SoupReport& report);
+std::string blend_plot(const SoupReport& report);
+
 }  // namespace solera::soup

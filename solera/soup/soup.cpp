@@ -23,6 +23,17 @@ void require_options(const SoupOptions& options) {
   const bool command = !options.evaluator.shell.empty() || !options.evaluator.argv.empty();
   if (!command && options.recipe == Recipe::kGreedy)
     throw usage_error("a greedy soup needs scores", "", "add --eval 'COMMAND {checkpoint}', or take --method uniform");
+  if (!command && searches_coefficients(options.recipe))
+    throw usage_error("a search needs scores", "", "add --eval 'COMMAND {checkpoint}'");
+  if (options.recipe == Recipe::kLine && options.checkpoints.size() != 2)
+    throw usage_error(cat("--search line goes from one model to another, but ", options.checkpoints.size(),
+                          options.checkpoints.size() == 1 ? " is given" : " are given"));
+  if (options.recipe == Recipe::kCmaes && options.coefficients.domain == Domain::kBox && options.base.empty())
+    throw usage_error("--domain box counts from a base", "", "add --base MODEL, or take --domain simplex");
+  if (options.recipe == Recipe::kCmaes && options.coefficients.budget < 1)
+    throw usage_error(cat("--budget is ", options.coefficients.budget, ", less than 1"));
+  if (options.recipe == Recipe::kLine && options.coefficients.alphas < 2)
+    throw usage_error(cat("--alphas is ", options.coefficients.alphas, ", less than 2"));
   if (options.search.jobs < 1) throw usage_error(cat("--jobs is ", options.search.jobs, ", less than 1"));
   if (options.evaluator.threads < 1)
     throw usage_error(cat("--threads is ", options.evaluator.threads, ", less than 1"));
@@ -68,12 +79,13 @@ class Job {
     if (const std::string line = ancestry_warning(ingredients_, options_.base, pool); !line.empty())
       progress_.warn(line);
 
-    require_mergeable();
-
     SoupReport report;
+    if (boxed()) ingredients_ = open_ingredients(inputs);  // the base last
+    report.groups = groups_of(mergeable_tensors());
     report.out = options_.out;
     report.recipe = options_.recipe;
     report.minimize = options_.search.minimize;
+    report.plan = options_.coefficients;
     report.paths = ingredients_.paths;
     report.labels = ingredients_.labels;
     if (options_.evaluator.shell.empty() && options_.evaluator.argv.empty()) {
@@ -82,13 +94,15 @@ class Job {
     } else {
       search(report);
     }
-    write_mix(ingredients_, report.search.mix,
-              {.out = options_.out,
-               .threads = options_.evaluator.threads,
-               .memory = options_.evaluator.memory,
-               .force = options_.force,
-               .restart = true},
-              progress_);
+    report.blend = searches_coefficients(options_.recipe) ? report.coefficients.best_trial().blend.simplest()
+                                                          : Blend{{report.search.mix}};
+    write_blend(ingredients_, report.groups, report.blend,
+                {.out = options_.out,
+                 .threads = options_.evaluator.threads,
+                 .memory = options_.evaluator.memory,
+                 .force = options_.force,
+                 .restart = true},
+                progress_);
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     if (!options_.plot.empty()) write_atomically(options_.plot, score_plot(report));
     return report;
@@ -100,15 +114,29 @@ class Job {
     return options_.evaluator.memory / static_cast<std::uint64_t>(options_.search.jobs);
   }
 
+  bool boxed() const { return options_.recipe == Recipe::kCmaes && options_.coefficients.domain == Domain::kBox; }
+
   // The largest candidate is planned before anything is scored: what it is refused for must not cost an evaluation.
-  void require_mergeable() const {
-    const std::vector<double> weights(options_.checkpoints.size(), 1.0);
-    const merge::Plan plan = merge::make_plan(merge::mean_config(options_.checkpoints, weights), {});
+  // Gives the names of the tensors that are averaged.
+  std::vector<std::string> mergeable_tensors() const {
+    const std::vector<double> weights(ingredients_.paths.size(), 1.0);
+    const merge::Plan plan = merge::make_plan(merge::mean_config(ingredients_.paths, weights), {});
     const std::uint64_t least = merge::least_memory(plan, threads_of_one());
     if (least > memory_of_one())
       throw usage_error(cat("--memory ", binary_text(options_.evaluator.memory), " for ", options_.search.jobs,
                             options_.search.jobs == 1 ? " job" : " jobs", " leaves less than the ", binary_text(least),
                             " that a candidate of all models needs"));
+    std::vector<std::string> names;
+    for (const merge::TensorPlan& tensor : plan.tensors)
+      if (tensor.action == merge::TensorPlan::Action::kMerge) names.push_back(tensor.out.name);
+    return names;
+  }
+
+  Groups groups_of(std::span<const std::string> tensors) const {
+    const CoefficientPlan& plan = options_.coefficients;
+    if (options_.recipe != Recipe::kCmaes || plan.granularity == Granularity::kModel) return whole_model(tensors);
+    if (plan.granularity == Granularity::kTensor) return each_tensor(tensors);
+    return plan.patterns.empty() ? even_layers(tensors, plan.groups) : by_patterns(tensors, plan.patterns);
   }
 
   void search(SoupReport& report) {
@@ -119,28 +147,28 @@ class Job {
     EvaluatorOptions evaluator_options = options_.evaluator;
     evaluator_options.threads = threads_of_one();
     evaluator_options.memory = memory_of_one();
-    Evaluator evaluator(ingredients_, cache, evaluator_options, progress_);
+    Evaluator evaluator(ingredients_, cache, evaluator_options, progress_, report.groups);
     Log log(report.log);
-
-    const auto k = static_cast<std::uint64_t>(ingredients_.count());
-    const bool by_score = options_.search.order == Order::kScore || options_.search.order == Order::kOfficial;
-    const std::uint64_t trials = options_.recipe == Recipe::kUniform ? k + 1 : by_score ? 2 * k - 1 : k;
-    progress_.begin("soup", trials, "trials");
+    progress_.begin("soup", trials_to_expect(), "trials");
     int number = 0;
     std::optional<double> best;
-    const auto on_trial = [&](const Trial& trial) {
-      log.add(trial_json(trial, ++number, report));
-      const double score = trial.evaluation.score;
-      if (trial.verdict != Verdict::kRejected && (!best || (options_.search.minimize ? score < *best : score > *best)))
-        best = score;
-      progress_.note(trial_line(trial, report));
+    const auto tell = [&](const Evaluation& evaluation, bool counts, const std::string& line, const Node& object) {
+      log.add(object);
+      const double score = evaluation.score;
+      if (counts && (!best || (options_.search.minimize ? score < *best : score > *best))) best = score;
+      progress_.note(line);
       progress_.status(cat("best ", number_text(*best)));
       progress_.advance(1);
     };
-    const auto evaluate = [&](const Mix& mix) { return evaluator(mix); };
-    report.search = options_.recipe == Recipe::kUniform
-                        ? uniform_soup(ingredients_.count(), options_.search, evaluate, on_trial)
-                        : greedy_soup(ingredients_.count(), options_.search, evaluate, on_trial);
+    const OnTrial on_trial = [&](const Trial& trial) {
+      tell(trial.evaluation, trial.verdict != Verdict::kRejected, trial_line(trial, report),
+           trial_json(trial, ++number, report));
+    };
+    const OnBlendTrial on_blend = [&](const BlendTrial& trial) {
+      tell(trial.evaluation, true, blend_trial_line(trial, report), blend_trial_json(trial, ++number, report));
+    };
+    choose(report, evaluator, on_trial);
+    search_blend(report, evaluator, on_blend);
     progress_.end();
     report.hashes = evaluator.hashes();
     report.evaluations = evaluator.ran();
@@ -148,7 +176,60 @@ class Job {
     advise(report);
   }
 
+  std::uint64_t trials_to_expect() const {
+    const auto k = static_cast<std::uint64_t>(options_.checkpoints.size());
+    const bool by_score = options_.search.order == Order::kScore || options_.search.order == Order::kOfficial;
+    const std::uint64_t greedy = by_score ? 2 * k - 1 : k;
+    const CoefficientPlan& plan = options_.coefficients;
+    switch (options_.recipe) {
+      case Recipe::kGreedy:
+        return greedy;
+      case Recipe::kUniform:
+        return k + 1;
+      case Recipe::kCmaes:
+        return static_cast<std::uint64_t>(plan.budget) + (plan.from_greedy ? greedy : 0);
+      case Recipe::kLine:
+        return static_cast<std::uint64_t>(plan.alphas);
+    }
+    throw internal_error("an unknown recipe");
+  }
+
+  // Greedy and uniform soups, also as the start of a search; the base of a box is then no ingredient.
+  void choose(SoupReport& report, Evaluator& evaluator, const OnTrial& on_trial) {
+    if (searches_coefficients(options_.recipe) && !options_.coefficients.from_greedy) return;
+    const int count = static_cast<int>(options_.checkpoints.size());
+    const auto evaluate = [&](Mix mix) {
+      mix.resize(static_cast<std::size_t>(ingredients_.count()), 0.0);
+      return evaluator(mix);
+    };
+    report.search = options_.recipe == Recipe::kUniform ? uniform_soup(count, options_.search, evaluate, on_trial)
+                                                        : greedy_soup(count, options_.search, evaluate, on_trial);
+  }
+
+  void search_blend(SoupReport& report, Evaluator& evaluator, const OnBlendTrial& on_trial) {
+    if (!searches_coefficients(options_.recipe)) return;
+    const CoefficientPlan& plan = options_.coefficients;
+    const CoefficientOptions options{.domain = plan.domain,
+                                     .budget = plan.budget,
+                                     .minimize = options_.search.minimize,
+                                     .seed = options_.search.seed,
+                                     .jobs = options_.search.jobs};
+    const auto evaluate = [&](const Blend& blend) { return evaluator(blend); };
+    if (options_.recipe == Recipe::kLine) {
+      report.coefficients = search_line(plan.alphas, options, evaluate, on_trial);
+      return;
+    }
+    Mix start = plan.from_greedy ? report.search.mix : uniform_mix(static_cast<int>(options_.checkpoints.size()));
+    start.resize(static_cast<std::size_t>(ingredients_.count()), 0.0);
+    const Blend blend{std::vector<Mix>(static_cast<std::size_t>(report.groups.count()), start)};
+    report.coefficients = search_coefficients(blend, options, evaluate, on_trial);
+  }
+
   void advise(const SoupReport& report) {
+    if (options_.recipe == Recipe::kCmaes && report.coefficients.best == 0)
+      progress_.warn(cat("no candidate beat the ", report.plan.from_greedy ? "greedy" : "uniform",
+                         " soup, where the search started: the result is that soup"));
+    if (searches_coefficients(options_.recipe)) return;
     const SearchResult& result = report.search;
     const double single = result.best_single->evaluation.score;
     if (options_.recipe == Recipe::kUniform && (report.minimize ? result.score > single : result.score < single))

@@ -14,27 +14,47 @@
 #include <string_view>
 #include <vector>
 
+#include "solera/base/pattern.h"
 #include "solera/base/progress.h"
 #include "solera/base/table.h"
+#include "solera/soup/coefficients.h"
 #include "solera/soup/evaluator.h"
 #include "solera/soup/greedy.h"
+#include "solera/soup/groups.h"
 
 namespace solera::soup {
 
-enum class Recipe { kGreedy, kUniform };
+enum class Recipe {
+  kGreedy,
+  kUniform,
+  kCmaes,  // weights by search, from the uniform or the greedy soup on
+  kLine,   // between two models
+};
+enum class Granularity { kModel, kGroup, kTensor };
+
+struct CoefficientPlan {
+  Granularity granularity = Granularity::kModel;
+  int groups = 4;                 // even runs of layers, for kGroup
+  std::vector<Pattern> patterns;  // or these, if there are any
+  Domain domain = Domain::kSimplex;
+  bool from_greedy = false;
+  int budget = 100;  // trials, the start included; the greedy soup's own ones are not counted
+  int alphas = 11;   // points of a line
+};
 
 struct SoupOptions {
   std::vector<std::string> checkpoints;
   std::string out;  // a folder or *.safetensors
   Recipe recipe = Recipe::kGreedy;
-  std::string base;            // what the checkpoints were tuned from, for the ancestor check; may be empty
+  std::string base;            // what the checkpoints were tuned from, for the ancestor check and the box; may be empty
   EvaluatorOptions evaluator;  // no command: allowed for the uniform soup, which is then not scored; threads and memory
                                // there are for all jobs together
   SearchOptions search;
-  std::string cache;   // folder; empty: .solera-cache beside the output
-  std::string log;     // file; empty: OUT.trials.jsonl (soup.trials.jsonl for soup.safetensors)
-  std::string plot;    // an SVG of the scores; empty: none
-  bool force = false;  // replace an existing output
+  CoefficientPlan coefficients;  // of kCmaes and kLine
+  std::string cache;             // folder; empty: .solera-cache beside the output
+  std::string log;               // file; empty: OUT.trials.jsonl (soup.trials.jsonl for soup.safetensors)
+  std::string plot;              // an SVG of the scores; empty: none
+  bool force = false;            // replace an existing output
 };
 
 struct SoupReport {
@@ -42,10 +62,15 @@ struct SoupReport {
   Recipe recipe = Recipe::kGreedy;
   bool scored = false;
   bool minimize = false;
-  std::vector<std::string> paths, labels, hashes;  // of all checkpoints; hashes are empty if nothing was scored
-  SearchResult search;                             // without trials if nothing was scored
-  std::string log, cache;                          // as used; empty if nothing was scored
-  int evaluations = 0, cached = 0;                 // commands run, speculative ones included; scores from the cache
+  std::vector<std::string> paths, labels,
+      hashes;                // of all ingredients, the base last if it is one; no hashes if nothing was scored
+  SearchResult search;       // without trials if nothing was scored; of kCmaes the greedy soup, if it started there
+  CoefficientPlan plan;      // as asked for
+  Groups groups;             // of kCmaes
+  BlendResult coefficients;  // of kCmaes and kLine
+  Blend blend;               // what was written
+  std::string log, cache;    // as used; empty if nothing was scored
+  int evaluations = 0, cached = 0;  // commands run, speculative ones included; scores from the cache
   double seconds = 0;
 };
 
@@ -53,8 +78,10 @@ struct SoupReport {
 // score as status go to `progress`.
 SoupReport make_soup(const SoupOptions& options, Progress& progress);
 
-// What people read: the trials, ingredients by label. One object for programs, schema 1. A picture.
+// What people read: the trials (of a search by CMA-ES those that were better than all before), ingredients by label.
+// One object for programs, schema 1. A picture.
 Table trial_table(const SoupReport& report);
+Table weight_table(const SoupReport& report);  // of the result: ingredients by groups
 std::string summary_line(const SoupReport& report);
 Node report_json(const SoupReport& report);
 std::string score_plot(const SoupReport& report);

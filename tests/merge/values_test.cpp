@@ -36,6 +36,15 @@ TEST(Values, WhatIsNoNumberIsPicked) {
   for (const auto& [t, value] : known) EXPECT_EQ(at(gradient, {"x", t}, true), value) << t;
 }
 
+TEST(Values, AnEntryMayNameOneTensor) {
+  const std::string setting = "[{tensor: a.b, value: 1}, {tensor: '*', value: 2}, {value: 3}]";
+  EXPECT_EQ(at(setting, {"a.b", 0}), "1");
+  EXPECT_EQ(at(setting, {"x.a.b", 0}), "3");
+  EXPECT_EQ(at(setting, {"*", 0}), "2");
+  EXPECT_EQ(test::message_of([] { require_setting(parse_yaml("[{tensor: [a], value: 1}]", "v.yaml"), "w"); }),
+            "\"w\" has a tensor that is not a name (v.yaml:1:11)");
+}
+
 TEST(Values, LayersSpreadOverTheGradient) {
   EXPECT_EQ(gradient_position(0, 4), 0.0);
   EXPECT_EQ(gradient_position(1, 4), 1.0 / 3.0);
