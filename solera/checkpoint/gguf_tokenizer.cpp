@@ -158,12 +158,15 @@ void add_merges(const Node& model, GgufMetadata& metadata) {
   metadata.texts("tokenizer.ggml.merges", lines);
 }
 
+// Negated as an integer, so that rank 0 is no minus zero.
+float score_of(std::size_t rank) { return static_cast<float>(-static_cast<std::int64_t>(rank)); }
+
 void add_scores(const Node& model, const Vocabulary& all, GgufMetadata& metadata) {
   const auto merges = merges_of(model);
-  std::vector<float> scores(all.tokens.size(), -static_cast<float>(merges.size()));
+  std::vector<float> scores(all.tokens.size(), score_of(merges.size()));
   for (std::size_t rank = merges.size(); rank-- > 0;) {
     const auto made = all.numbers.find(merges[rank][0] + merges[rank][1]);
-    if (made != all.numbers.end()) scores[static_cast<std::size_t>(made->second)] = -static_cast<float>(rank);
+    if (made != all.numbers.end()) scores[static_cast<std::size_t>(made->second)] = score_of(rank);
   }
   metadata.f32s("tokenizer.ggml.scores", scores);
 }
