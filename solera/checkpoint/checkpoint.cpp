@@ -11,6 +11,8 @@
 #include "solera/base/error.h"
 #include "solera/base/files.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/gguf.h"
+#include "solera/checkpoint/gguf_model.h"
 #include "solera/checkpoint/model_folder.h"
 #include "solera/checkpoint/npz.h"
 #include "solera/checkpoint/safetensors.h"
@@ -26,21 +28,39 @@ struct FileContent {
   std::vector<Tensor> tensors;
   std::map<std::string, std::string> metadata;
   std::string header_hash;
+  Node config = {};
+  std::vector<std::string> warnings = {};
 };
 
-FileContent from_safetensors(std::shared_ptr<const Source> source) {
+FileContent from_safetensors(std::shared_ptr<const Source> source, const OpenOptions&) {
   SafetensorsFile file = parse_safetensors(std::move(source));
   return {std::move(file.tensors), std::move(file.metadata), std::move(file.header_hash)};
 }
 
-FileContent from_torch(std::shared_ptr<const Source> source) {
+FileContent from_torch(std::shared_ptr<const Source> source, const OpenOptions&) {
   TorchFile file = parse_torch(std::move(source));
   return {std::move(file.tensors), {}, std::move(file.header_hash)};
 }
 
-FileContent from_npz(std::shared_ptr<const Source> source) {
+FileContent from_npz(std::shared_ptr<const Source> source, const OpenOptions&) {
   NpzFile file = parse_npz(std::move(source));
   return {std::move(file.tensors), {}, std::move(file.header_hash)};
+}
+
+FileContent from_gguf(std::shared_ptr<const Source> source, const OpenOptions& options) {
+  const std::string path = source->path();
+  GgufFile file = parse_gguf(std::move(source));
+  FileContent content = {{}, {}, std::move(file.header_hash)};
+  for (const auto& [key, value] : file.metadata) content.metadata.emplace(key, value.summary());
+  if (options.as_stored) {
+    content.tensors = std::move(file.tensors);
+    return content;
+  }
+  HuggingFaceModel model = to_hugging_face(std::move(file), path);
+  content.tensors = std::move(model.tensors);
+  content.config = std::move(model.config);
+  content.warnings = std::move(model.warnings);
+  return content;
 }
 
 // `head`: the file's first bytes, at most kHeadBytes.
@@ -60,6 +80,10 @@ bool looks_like_safetensors(std::string_view head, std::string_view path) {
          (head.size() > 8 && head[8] == '{' && head.substr(5, 3) == std::string_view("\0\0\0", 3));
 }
 
+bool looks_like_gguf(std::string_view head, std::string_view path) {
+  return head.starts_with("GGUF") || path.ends_with(".gguf");
+}
+
 bool looks_like_npz(std::string_view head, std::string_view path) {
   return is_zip(head) && (first_member_is_array(head) || path.ends_with(".npz"));
 }
@@ -73,11 +97,12 @@ bool looks_like_torch(std::string_view head, std::string_view path) {
 struct FormatRow {
   Format format;
   bool (*matches)(std::string_view head, std::string_view path);
-  FileContent (*parse)(std::shared_ptr<const Source> source);
+  FileContent (*parse)(std::shared_ptr<const Source> source, const OpenOptions& options);
 };
 
 // The first row that matches is taken.
-constexpr std::array<FormatRow, 3> kFormats = {{
+constexpr std::array<FormatRow, 4> kFormats = {{
+    {Format::kGguf, looks_like_gguf, from_gguf},
     {Format::kNpz, looks_like_npz, from_npz},
     {Format::kSafetensors, looks_like_safetensors, from_safetensors},
     {Format::kTorch, looks_like_torch, from_torch},
@@ -93,18 +118,16 @@ void add_file(const std::string& path, const OpenOptions& options, Checkpoint::P
   if (head.starts_with("version https://git-lfs")) {
     throw input_error(cat(path, " is a Git LFS pointer, not the file itself"), "", "run `git lfs pull`");
   }
-  if (head.starts_with("GGUF")) {
-    throw input_error(cat(path, " is a GGUF file, which is not supported"), "",
-                      "use the safetensors that it was made from");
-  }
   const auto row = std::find_if(kFormats.begin(), kFormats.end(),
                                 [&](const FormatRow& format) { return format.matches(head, path); });
-  if (row == kFormats.end()) throw input_error(cat(path, " is not a safetensors, PyTorch or NumPy .npz file"));
+  if (row == kFormats.end()) throw input_error(cat(path, " is not a safetensors, GGUF, PyTorch or NumPy .npz file"));
 
-  FileContent content = row->parse(std::move(source));
+  FileContent content = row->parse(std::move(source), options);
   parts.format = row->format;
   parts.files.push_back(identify(path, std::move(content.header_hash)));
   parts.metadata.merge(content.metadata);
+  parts.warnings.insert(parts.warnings.end(), content.warnings.begin(), content.warnings.end());
+  if (parts.config.is_null()) parts.config = std::move(content.config);  // a folder's config.json comes first
   if (parts.tensors.empty()) {
     parts.tensors = std::move(content.tensors);
   } else {
@@ -178,6 +201,7 @@ bool Checkpoint::is_folder() const { return parts_->is_folder; }
 std::span<const Tensor> Checkpoint::tensors() const { return parts_->tensors; }
 std::span<const FileIdentity> Checkpoint::files() const { return parts_->files; }
 const std::map<std::string, std::string>& Checkpoint::metadata() const { return parts_->metadata; }
+std::span<const std::string> Checkpoint::warnings() const { return parts_->warnings; }
 const Node& Checkpoint::config() const { return parts_->config; }
 std::span<const std::string> Checkpoint::side_files() const { return parts_->side_files; }
 std::string Checkpoint::folder() const { return parts_->folder; }
@@ -199,6 +223,12 @@ const Tensor& Checkpoint::at(std::string_view name) const {
 std::uint64_t Checkpoint::tensor_bytes() const {
   std::uint64_t sum = 0;
   for (const Tensor& tensor : parts_->tensors) sum += tensor.bytes();
+  return sum;
+}
+
+std::uint64_t Checkpoint::stored_bytes() const {
+  std::uint64_t sum = 0;
+  for (const Tensor& tensor : parts_->tensors) sum += tensor.stored_bytes();
   return sum;
 }
 

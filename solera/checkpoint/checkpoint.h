@@ -1,6 +1,6 @@
 // A model on disk as a table of tensors, whatever its format. START HERE.
 //
-//   Checkpoint model = open_checkpoint("fine-a");            // folder, .safetensors, .pt, .bin, .npz or an index
+//   Checkpoint model = open_checkpoint("fine-a");            // folder, .safetensors, .gguf, .pt, .npz or an index
 //   for (const Tensor& t : model.tensors()) ...              // sorted by name, bytewise
 //   std::vector<std::byte> scratch;
 //   auto bytes = model.read(t, 0, t.bytes(), scratch);       // no copy where the file is mapped
@@ -10,8 +10,9 @@
 //
 // Formats: safetensors (docs/formats/safetensors.md), a Hugging Face folder (model.safetensors, or
 // model.safetensors.index.json and its shards, else pytorch_model.bin or its index), PyTorch zip archives
-// (docs/formats/pytorch.md) and NumPy .npz (docs/formats/npz.md). A new format is one function that fills the table and
-// one row in the list of checkpoint.cpp.
+// (docs/formats/pytorch.md), NumPy .npz (docs/formats/npz.md) and GGUF (docs/formats/gguf.md), whose tensors appear
+// under their Hugging Face names, in that order of rows, quantised ones as float32. A new format is one function that
+// fills the table and one row in the list of checkpoint.cpp.
 #pragma once
 
 #include <cstdint>
@@ -49,9 +50,13 @@ struct Tensor : TensorInfo {
   std::shared_ptr<const Source> source;
   std::uint64_t offset = 0;
   std::string storage;  // equal and non-empty for tensors that share memory (tied weights in a PyTorch file)
+  // How the file keeps it where that is not `dtype`: "Q4_K", unpacked while it is read; and the bytes that takes there.
+  std::string encoding;
+  std::uint64_t encoded_bytes = 0;
+  std::uint64_t stored_bytes() const { return encoding.empty() ? bytes() : encoded_bytes; }
 };
 
-enum class Format { kSafetensors, kTorch, kNpz };
+enum class Format { kSafetensors, kTorch, kNpz, kGguf };
 
 // What identifies an input between a stopped run and its continuation.
 struct FileIdentity {
@@ -70,8 +75,10 @@ class Checkpoint {
   const Tensor* find(std::string_view name) const;  // null if there is none
   const Tensor& at(std::string_view name) const;    // Error (input) with the nearest name
   std::uint64_t tensor_bytes() const;               // of all tensors
+  std::uint64_t stored_bytes() const;               // the same as they are in the file, quantised
   std::span<const FileIdentity> files() const;
-  const std::map<std::string, std::string>& metadata() const;  // safetensors __metadata__
+  const std::map<std::string, std::string>& metadata() const;  // __metadata__ of safetensors; GGUF's, in short
+  std::span<const std::string> warnings() const;               // what a conversion from it loses, a line each
 
   // Bytes [first, first + count) of a tensor.
   std::span<const std::byte> read(const Tensor& tensor, std::uint64_t first, std::uint64_t count,
@@ -79,7 +86,7 @@ class Checkpoint {
   // Throws if any file changed under us (Source::check, then size and mtime of each).
   void check() const;
 
-  // config.json of a folder; a null node if there is none.
+  // config.json of a folder, or what a GGUF file says instead; a null node if there is none.
   const Node& config() const;
   // Other files of a folder that belong to the model (config, tokenizer, generation, chat template, licence), by name.
   // Never weights, never executable code unless it is the model's own *.py.
@@ -102,6 +109,7 @@ struct Checkpoint::Parts {
   std::vector<Tensor> tensors;
   std::vector<FileIdentity> files;
   std::map<std::string, std::string> metadata;
+  std::vector<std::string> warnings;
   Node config;
   std::vector<std::string> side_files;
   std::vector<std::shared_ptr<const Source>> sources;  // filled by the constructor: of the tensors, each once
@@ -112,6 +120,7 @@ FileIdentity identify(const std::string& path, std::string header_hash);
 
 struct OpenOptions {
   Access access = Access::kAuto;
+  bool as_stored = false;  // a GGUF file's own names and rows, of any architecture: to look at, not to convert
 };
 
 // Throws Error (io) for a missing path (nearest sibling as hint), Error (input) for a file that is none of the formats

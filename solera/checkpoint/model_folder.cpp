@@ -119,8 +119,8 @@ std::string find_weights(const std::string& folder) {
     }
   }
   if (const std::vector<std::string> found = ending_with(names, ".gguf"); !found.empty()) {
-    throw input_error(cat(folder, " holds GGUF (", listed(found), "), which is not supported"), "",
-                      "use the safetensors that it was made from");
+    if (found.size() == 1) return join_path(folder, found[0]);
+    throw input_error(cat(folder, " has ", found.size(), " GGUF files: ", listed(found)), "", "name one of them");
   }
   throw input_error(cat(folder, " holds no model: no model.safetensors, pytorch_model.bin or index of either"));
 }

@@ -13,8 +13,8 @@
 namespace solera::checkpoint {
 
 // The one file to open for a folder: an index or a file of weights. In this order: model.safetensors, its index, a
-// single other *.safetensors or its index, pytorch_model.bin, its index. Throws Error (input) if there is none or more
-// than one, and for adapters and GGUF.
+// single other *.safetensors or its index, pytorch_model.bin, its index, a single *.gguf. Throws Error (input) if there
+// is none or more than one, and for adapters.
 std::string find_weights(const std::string& folder);
 
 // An index file ("weight_map": {tensor: shard}), checked: every shard is a plain name inside the folder and is there.

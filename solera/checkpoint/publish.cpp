@@ -16,6 +16,8 @@
 namespace solera::checkpoint {
 namespace {
 
+constexpr std::string_view kGguf = ".gguf";
+
 // Also a link to nothing, which exists() may not count.
 bool is_taken(const std::string& path) {
   struct stat status = {};
@@ -30,7 +32,7 @@ bool may_be_replaced(const std::string& folder) {
   const std::vector<std::string> names = list_folder(folder);
   return names.empty() || std::any_of(names.begin(), names.end(), [](const std::string& name) {
            return name.ends_with(".safetensors") || name.ends_with(".bin") || name.ends_with(".npz") ||
-                  name.ends_with(".pt") || name.ends_with(".pth");
+                  name.ends_with(".gguf") || name.ends_with(".pt") || name.ends_with(".pth");
          });
 }
 
@@ -70,14 +72,14 @@ void exchange(const std::string& from, const std::string& to) {
   rename_path(aside, from);
 }
 
-std::string single_file_in(const std::string& staging) {
+std::string single_file_in(const std::string& staging, std::string_view ending) {
   std::string found;
   for (const std::string& name : list_folder(staging)) {
-    if (!is_single_file(name)) continue;
+    if (!name.ends_with(ending)) continue;
     if (!found.empty()) throw internal_error(cat("both ", found, " and ", name, " are to become one file"), staging);
     found = name;
   }
-  if (found.empty()) throw internal_error("no .safetensors file to publish", staging);
+  if (found.empty()) throw internal_error(cat("no ", ending, " file to publish"), staging);
   return join_path(staging, found);
 }
 
@@ -110,9 +112,17 @@ void require_writable(const std::string& out, bool force, std::span<const std::s
   }
 }
 
+void require_not_gguf(const std::string& out) {
+  if (!out.ends_with(kGguf)) return;
+  throw usage_error(cat("the output ", out, " cannot be written as GGUF at once"), "",
+                    "write a model folder, then `solera convert FOLDER OUT.gguf`");
+}
+
 void publish(const std::string& staging, const std::string& out) {
   const std::string to = without_slashes(out);
-  const std::string from = is_single_file(to) ? single_file_in(staging) : without_slashes(staging);
+  const std::string from = is_single_file(to)    ? single_file_in(staging, ".safetensors")
+                           : to.ends_with(kGguf) ? single_file_in(staging, kGguf)
+                                                 : without_slashes(staging);
   sync_folder(staging);
   if (!is_taken(to)) {
     rename_path(from, to);

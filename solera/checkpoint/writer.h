@@ -76,9 +76,12 @@ bool is_single_file(std::string_view out);
 // io) before anything is written.
 void require_writable(const std::string& out, bool force, std::span<const std::string> inputs);
 
-// Moves a finished staging folder to `out`: the single .safetensors file in it, or the folder itself. An old output
-// (force) changes places with the new one and is removed last, so that either of them is there at any instant. Both are
-// on one file system. On an Error the old output is as it was.
+// Refuses an output *.gguf of work that writes safetensors: Error (usage), with the way to it.
+void require_not_gguf(const std::string& out);
+
+// Moves a finished staging folder to `out`: the single .safetensors or .gguf file in it, or the folder itself. An old
+// output (force) changes places with the new one and is removed last, so that either of them is there at any instant.
+// Both are on one file system. On an Error the old output is as it was.
 void publish(const std::string& staging, const std::string& out);
 
 // Copies a model's side files (config, tokenizer, ...) into a folder. `config` is written as config.json; where it is

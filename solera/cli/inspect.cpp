@@ -2,6 +2,7 @@
 #include <map>
 #include <memory>
 #include <ostream>
+#include <utility>
 
 #include "solera/base/error.h"
 #include "solera/base/table.h"
@@ -31,6 +32,8 @@ std::string format_name(const Checkpoint& model) {
       return "PyTorch";
     case checkpoint::Format::kNpz:
       return "npz";
+    case checkpoint::Format::kGguf:
+      return "GGUF";
   }
   return "";
 }
@@ -41,13 +44,18 @@ struct TypeTotals {
   std::uint64_t bytes = 0;
 };
 
-std::map<checkpoint::DType, TypeTotals> totals_of(const Checkpoint& model) {
-  std::map<checkpoint::DType, TypeTotals> totals;
+// The type in the file: GGUF's blocks under their own name.
+std::string type_name(const Tensor& tensor) {
+  return tensor.encoding.empty() ? std::string(checkpoint::name(tensor.dtype)) : tensor.encoding;
+}
+
+std::map<std::pair<checkpoint::DType, std::string>, TypeTotals> totals_of(const Checkpoint& model) {
+  std::map<std::pair<checkpoint::DType, std::string>, TypeTotals> totals;
   for (const Tensor& tensor : model.tensors()) {
-    TypeTotals& t = totals[tensor.dtype];
+    TypeTotals& t = totals[{tensor.dtype, type_name(tensor)}];
     ++t.tensors;
     t.elements += tensor.elements();
-    t.bytes += tensor.bytes();
+    t.bytes += tensor.stored_bytes();
   }
   return totals;
 }
@@ -96,7 +104,7 @@ void print_json(const Checkpoint& model, const std::vector<Statistics>& stats, s
                            {"path", Node::text(model.path())},
                            {"format", Node::text(format_name(model))},
                            {"parameters", Node::integer(parameters_of(model))},
-                           {"bytes", Node::integer(static_cast<std::int64_t>(model.tensor_bytes()))}});
+                           {"bytes", Node::integer(static_cast<std::int64_t>(model.stored_bytes()))}});
   Node files = Node::list();
   for (const auto& file : model.files()) files.push(Node::text(file.path));
   object.set("files", std::move(files));
@@ -107,9 +115,9 @@ void print_json(const Checkpoint& model, const std::vector<Statistics>& stats, s
   for (std::size_t i = 0; i < model.tensors().size(); ++i) {
     const Tensor& tensor = model.tensors()[i];
     Node one = Node::map({{"name", Node::text(tensor.name)},
-                          {"dtype", Node::text(std::string(checkpoint::name(tensor.dtype)))},
+                          {"dtype", Node::text(type_name(tensor))},
                           {"shape", shape_node(tensor)},
-                          {"bytes", Node::integer(static_cast<std::int64_t>(tensor.bytes()))}});
+                          {"bytes", Node::integer(static_cast<std::int64_t>(tensor.stored_bytes()))}});
     if (!stats.empty() && has_values(tensor)) one.set("stats", statistics_node(stats[i]));
     tensors.push_back(std::move(one));
   }
@@ -121,10 +129,10 @@ void print_text(const Checkpoint& model, const std::vector<Statistics>& stats, s
   const std::size_t files = model.files().size();
   out << model.path() << ": " << format_name(model) << ", " << files << (files == 1 ? " file, " : " files, ")
       << model.tensors().size() << " tensors, " << parameters_of(model) << " parameters, "
-      << bytes_text(model.tensor_bytes()) << "\n";
-  for (const auto& [dtype, t] : totals_of(model))
-    out << "  " << checkpoint::name(dtype) << ": " << t.tensors << (t.tensors == 1 ? " tensor, " : " tensors, ")
-        << t.elements << " elements, " << bytes_text(t.bytes) << "\n";
+      << bytes_text(model.stored_bytes()) << "\n";
+  for (const auto& [type, t] : totals_of(model))
+    out << "  " << type.second << ": " << t.tensors << (t.tensors == 1 ? " tensor, " : " tensors, ") << t.elements
+        << " elements, " << bytes_text(t.bytes) << "\n";
   for (const auto& [key, value] : model.metadata()) out << "  metadata " << key << ": " << value << "\n";
   if (!model.side_files().empty()) {
     const auto side = model.side_files();
@@ -136,8 +144,8 @@ void print_text(const Checkpoint& model, const std::vector<Statistics>& stats, s
       table.header.emplace_back(column);
   for (std::size_t i = 0; i < model.tensors().size(); ++i) {
     const Tensor& tensor = model.tensors()[i];
-    std::vector<std::string> row = {tensor.name, std::string(checkpoint::name(tensor.dtype)), shape_text(tensor.shape),
-                                    std::to_string(tensor.bytes())};
+    std::vector<std::string> row = {tensor.name, type_name(tensor), shape_text(tensor.shape),
+                                    std::to_string(tensor.stored_bytes())};
     if (!stats.empty()) {
       const Statistics& s = stats[i];
       for (const double v : {s.mean, std::sqrt(s.variance), s.min, s.max, s.l2}) row.push_back(number_text(v, 4));
@@ -149,7 +157,7 @@ void print_text(const Checkpoint& model, const std::vector<Statistics>& stats, s
 }
 
 int run(const InspectArguments& arguments, Context& context) {
-  const Checkpoint model = checkpoint::open_checkpoint(arguments.path);
+  const Checkpoint model = checkpoint::open_checkpoint(arguments.path, {.as_stored = true});
   const auto stats = arguments.stats ? measure(model, arguments, context.progress) : std::vector<Statistics>{};
   context.json ? print_json(model, stats, context.out) : print_text(model, stats, context.out);
   return 0;
@@ -164,7 +172,7 @@ Verb inspect_verb() {
           .prepare =
               [](OptionList& options) {
                 auto arguments = std::make_shared<InspectArguments>();
-                options.positional("PATH", "a model folder, .safetensors, .pt, .bin or .npz", arguments->path);
+                options.positional("PATH", "a model folder, .safetensors, .gguf, .pt, .bin or .npz", arguments->path);
                 options.flag("--stats", "", "moments, extremes, norms and bad values of every tensor",
                              arguments->stats);
                 options.value("--threads", "", "N", "worker threads", arguments->threads);

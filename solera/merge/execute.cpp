@@ -200,6 +200,7 @@ ExecuteReport execute(Plan& plan, const ExecuteOptions& options, Progress& progr
     throw usage_error(cat("needs ", binary_text(least), " of memory, --memory gives ", binary_text(options.memory)), "",
                       "raise --memory or lower --threads");
 
+  checkpoint::require_not_gguf(options.out);
   const std::string staging = staging_of(options.out);
   const JournalHeader header{plan.hash(), identities(plan)};
   const Leftover leftover = settle_staging(staging, options.out, published_file(plan, options.out), header);

@@ -315,6 +315,8 @@ Plan make_plan(MergeConfig config, const PlanOptions& options) {
   plan.program = plan.method->program();
   plan.warnings = config.notes;
   Inputs inputs = open_inputs(config, *plan.method, plan.warnings);
+  for (const auto& model : inputs.models)
+    for (const std::string& line : model->warnings()) plan.warnings.push_back(cat(model->path(), ": ", line));
   std::vector<std::vector<Match>> matches = match_tensors(inputs, config.file, plan.warnings);
   if (config.tokenizer) plan.tokenizer = merge_tokenizers(config, inputs, matches, plan.warnings);
   if (config.chat_template) plan.chat_template = chosen_chat_template(*config.chat_template, inputs);

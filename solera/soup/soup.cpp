@@ -73,6 +73,7 @@ class Job {
     require_options(options_);
     std::vector<std::string> inputs = options_.checkpoints;
     if (!options_.base.empty()) inputs.push_back(options_.base);
+    checkpoint::require_not_gguf(options_.out);
     checkpoint::require_writable(options_.out, options_.force, inputs);
     ingredients_ = open_ingredients(options_.checkpoints);
     Pool pool(options_.evaluator.threads);

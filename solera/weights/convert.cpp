@@ -5,6 +5,7 @@
 #include "solera/checkpoint/npz.h"
 #include "solera/checkpoint/torch.h"
 #include "solera/checkpoint/writer.h"
+#include "solera/weights/convert_gguf.h"
 #include "solera/weights/output.h"
 #include "solera/weights/staging.h"
 
@@ -54,7 +55,10 @@ void convert_checkpoint(const Checkpoint& in, const ConvertOptions& options, Poo
   checkpoint::require_writable(out, options.force, std::vector<std::string>{in.path()});
   if (options.dtype) checkpoint::require_unquantized(in, "change the type of");
   const bool torch = out.ends_with(".pt") || out.ends_with(".pth") || out.ends_with(".bin"),
-             npz = out.ends_with(".npz");
+             npz = out.ends_with(".npz"), gguf = out.ends_with(".gguf");
+  if (options.q8_0 && !gguf) throw usage_error("only GGUF has Q8_0", out, "name the output *.gguf");
+  if (options.q8_0) checkpoint::require_unquantized(in, "change the type of");
+  for (const std::string& line : in.warnings()) progress.warn(line);
   const auto write_other = [&](const Checkpoint& model) {
     torch ? checkpoint::write_torch(out, model) : checkpoint::write_npz(out, model);
   };
@@ -63,6 +67,10 @@ void convert_checkpoint(const Checkpoint& in, const ConvertOptions& options, Poo
   if (npz && (*options.dtype == DType::kBF16 || checkpoint::bits(*options.dtype) == 8))
     throw usage_error(cat("NumPy has no type for ", checkpoint::name(*options.dtype)), out, "--dtype float32");
   in_staging(out, ".converting", [&](const std::string& staging) {
+    if (gguf) {
+      write_gguf(in, options, staging, pool, progress);
+      return checkpoint::publish(staging, out);
+    }
     const bool single_file = torch || npz || checkpoint::is_single_file(out);
     write_staging(in, options, single_file, staging, pool, progress);
     if (torch || npz) {
@@ -70,7 +78,7 @@ void convert_checkpoint(const Checkpoint& in, const ConvertOptions& options, Poo
       remove_all(staging);
       return;
     }
-    if (!single_file && in.is_folder()) checkpoint::carry_side_files(in, staging, config_of(in, options));
+    if (!single_file) checkpoint::carry_side_files(in, staging, config_of(in, options));
     checkpoint::publish(staging, out);
   });
 }

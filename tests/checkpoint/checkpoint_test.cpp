@@ -139,10 +139,10 @@ TEST_F(CheckpointTest, WhatIsNoModelIsNamed) {
   };
   const std::string at = folder_.path() + "/";
   EXPECT_EQ(message("m.gguf", "GGUF\3\0\0\0"),
-            at + "m.gguf is a GGUF file, which is not supported; use the safetensors that it was made from");
+            "not a GGUF file: 5 bytes are too few for a header (" + at + "m.gguf)");
   EXPECT_EQ(message("l.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
             at + "l.safetensors is a Git LFS pointer, not the file itself; run `git lfs pull`");
-  EXPECT_EQ(message("notes.txt", "hello"), at + "notes.txt is not a safetensors, PyTorch or NumPy .npz file");
+  EXPECT_EQ(message("notes.txt", "hello"), at + "notes.txt is not a safetensors, GGUF, PyTorch or NumPy .npz file");
   EXPECT_EQ(message("e.safetensors", ""),
             "not a safetensors file: 0 bytes are too few for a header (" + at + "e.safetensors)");
   EXPECT_EQ(message_of([&] { open_checkpoint(at + "e.safetensor"); }),

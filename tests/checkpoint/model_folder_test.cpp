@@ -68,9 +68,9 @@ TEST_F(ModelFolderTest, SeveralFilesWithoutAnIndexAreListed) {
 
 TEST_F(ModelFolderTest, FoldersWithoutAModelSayWhatTheyAre) {
   EXPECT_EQ(refusal(), at_ + " holds no model: no model.safetensors, pytorch_model.bin or index of either");
-  touch("model.gguf", "GGUF");
-  EXPECT_EQ(refusal(),
-            at_ + " holds GGUF (model.gguf), which is not supported; use the safetensors that it was made from");
+  touch("model-q4.gguf", "GGUF");
+  touch("model-q8.gguf", "GGUF");
+  EXPECT_EQ(refusal(), at_ + " has 2 GGUF files: model-q4.gguf, model-q8.gguf; name one of them");
   touch("adapter_model.safetensors");
   EXPECT_EQ(refusal(),
             at_ + " is an adapter (adapter_model.safetensors), not a whole model; merge it into its base model first");
