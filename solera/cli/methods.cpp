@@ -23,6 +23,8 @@ std::string base_text(merge::BasePolicy policy) {
       return "not used";
     case merge::BasePolicy::kAsModel:
       return "one more model";
+    case merge::BasePolicy::kOptional:
+      return "optional";
     case merge::BasePolicy::kRequired:
       break;
   }

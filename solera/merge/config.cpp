@@ -20,9 +20,10 @@ const Names kTopKeys = {"merge_method", "models",        "slices",    "modules",
                         "parameters",   "dtype",         "out_dtype", "rules",   "tokenizer_source",
                         "tokenizer",    "chat_template", "name"};
 // Parameters of mergekit's methods; one that the method at hand does not have is ignored there, and noted here.
-const std::set<std::string> kMergekitParameters = {"weight",    "density",   "gamma",       "epsilon",
-                                                   "normalize", "rescale",   "lambda",      "t",
-                                                   "scale",     "int8_mask", "filter_wise", "select_topk"};
+const std::set<std::string> kMergekitParameters = {
+    "weight",   "density", "gamma", "epsilon",           "normalize",       "rescale",
+    "lambda",   "t",       "scale", "int8_mask",         "filter_wise",     "select_topk",
+    "max_iter", "tol",     "eps",   "normalize_weights", "nuslerp_flatten", "nuslerp_row_wise"};
 
 const Node* present(const Node& map, std::string_view key) {
   const Node* node = map.find(key);

@@ -67,7 +67,7 @@ class Opener {
   // The models of `models`, or of a slice, and their places in the merge.
   Slice members(const std::vector<ModelEntry>& entries, std::optional<std::size_t> base) {
     Slice slice;
-    const bool subtracts = method_.base == BasePolicy::kRequired;
+    const bool subtracts = method_.base == BasePolicy::kRequired || method_.base == BasePolicy::kOptional;
     if (subtracts) slice.base = base;
     std::vector<std::size_t> seen;
     for (const ModelEntry& entry : entries) {

@@ -22,6 +22,7 @@ namespace solera::merge {
 enum class BasePolicy {
   kNone,      // base_model only donates config and tokenizer
   kAsModel,   // an unlisted base_model is one more model (linear)
+  kOptional,  // changes are taken from it where it is given; it is never among the models
   kRequired,  // changes are taken from it; it is never among the models
 };
 

@@ -5,18 +5,31 @@
 
 #include "solera/base/error.h"
 #include "solera/base/text.h"
+#include "solera/merge/methods/arcee_fusion.h"
 #include "solera/merge/methods/breadcrumbs.h"
+#include "solera/merge/methods/karcher.h"
 #include "solera/merge/methods/linear.h"
+#include "solera/merge/methods/model_stock.h"
+#include "solera/merge/methods/multislerp.h"
+#include "solera/merge/methods/nearswap.h"
+#include "solera/merge/methods/nuslerp.h"
 #include "solera/merge/methods/passthrough.h"
+#include "solera/merge/methods/ram.h"
+#include "solera/merge/methods/ramplus_tl.h"
+#include "solera/merge/methods/sce.h"
 #include "solera/merge/methods/slerp.h"
 #include "solera/merge/methods/task_arithmetic.h"
 #include "solera/merge/methods/ties.h"
+#include "solera/merge/methods/wise_ft.h"
 
 namespace solera::merge {
 
 std::span<const Method> methods() {
-  static const std::vector<Method> kMethods = {linear_method(), slerp_method(),       task_arithmetic_method(),
-                                               ties_method(),   breadcrumbs_method(), passthrough_method()};
+  static const std::vector<Method> kMethods = {
+      linear_method(),      slerp_method(),       task_arithmetic_method(), ties_method(),
+      breadcrumbs_method(), model_stock_method(), nuslerp_method(),         multislerp_method(),
+      karcher_method(),     nearswap_method(),    arcee_fusion_method(),    sce_method(),
+      ram_method(),         ramplus_tl_method(),  passthrough_method(),     wise_ft_method()};
   return kMethods;
 }
 

@@ -170,6 +170,17 @@ class Planner {
     return type;
   }
 
+  void require_enough(const Match& match, const std::vector<std::size_t>& present) const {
+    std::vector<std::string> have;
+    for (const std::size_t i : present)
+      if (i != slice_.base) have.push_back(inputs_.labels[i]);
+    if (static_cast<int>(have.size()) >= method_.min_models) return;
+    throw input_error(
+        cat(match.name, " is in ", have.empty() ? "no model" : join(have, ", "), " only, and ", method_.name, " needs ",
+            method_.min_models, " models", slice_.base ? " besides the base" : ""),
+        config_.file, cat("use --exclude '", match.name, "' to leave it as it is"));
+  }
+
   std::optional<TensorPlan> plan_tensor(const Match& match) {
     const auto present = having(match);
     if (!selected(match.name, options_.include, options_.exclude)) {
@@ -187,6 +198,7 @@ class Planner {
       throw input_error(cat(match.name, " is missing in the base ", inputs_.labels[*slice_.base],
                             ", so that nothing can be compared"),
                         config_.file, cat("--exclude '", match.name, "' leaves it out"));
+    require_enough(match, present);
     return merge(match, present);
   }
 

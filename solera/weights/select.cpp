@@ -12,6 +12,7 @@
 
 #include "solera/base/random.h"
 #include "solera/weights/kth_largest.h"
+#include "solera/weights/select_source.h"
 #include "solera/weights/vector.h"
 
 namespace solera::weights {
@@ -25,69 +26,28 @@ SelectTuning& select_tuning() {
 
 namespace {
 
-template <class T>
-Cut<T> nothing() {
-  return {std::numeric_limits<T>::infinity(), 0, -1};
-}
-template <class T>
-Cut<T> everything() {
-  return {T(0), std::numeric_limits<std::size_t>::max(), -1};
-}
-
-std::int64_t elements(const Segment& segment) { return segment.operands.front().tensor->elements(); }
-
-// Where NaN is let through it ranks last, so that counts stay exact.
-template <class T>
-void settle_nan(const Engine& engine, T* values, std::int64_t n) {
-  if (engine.allow_nonfinite) std::replace_if(values, values + n, [](T v) { return std::isnan(v); }, T(0));
-}
-
-// The operand of a stream.
-std::size_t operand_of(std::size_t stream, Reading reading) { return stream + (reading == Reading::kChanges ? 1 : 0); }
-
-std::size_t stream_count(const Segment& segment, Reading reading) {
-  return segment.operands.size() - operand_of(0, reading);
-}
-
-// Elements [first, first + count) of a segment: the base's, where changes are read, then those of any of its streams.
-template <class T>
-void load_base(const Engine& engine, const Segment& segment, Reading reading, std::int64_t first, std::int64_t count,
-               T* base) {
-  if (reading == Reading::kChanges) load_range(engine, segment.operands[0], first, count, base);
-}
-template <class T>
-void load_stream(const Engine& engine, const Segment& segment, Reading reading, std::size_t stream, std::int64_t first,
-                 std::int64_t count, const T* base, T* target) {
-  load_range(engine, segment.operands[operand_of(stream, reading)], first, count, target,
-             reading == Reading::kChanges ? base : nullptr);
-  settle_nan(engine, target, count);
-}
-
-// The largest float below: with it `>= v` is `> below(v)`.
-template <class T>
-T below(T v) {
-  return v == 0 ? T(-1) : std::nextafter(v, T(0));
-}
+using detail::elements;
+using detail::Range;
+using detail::Source;
 
 // Neighbours at a time from evenly spaced places, jittered by a counter-based draw: one or two cache lines each.
 constexpr std::int64_t kRun = 64;
 
 template <class T>
-std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment> segments, Reading reading,
-                                   std::int64_t total) {
+std::vector<std::vector<T>> sample(const Source<T>& source, std::int64_t total) {
   const std::int64_t wanted = std::clamp<std::int64_t>(total / 128, 1 << 14, 1 << 20);
-  const std::size_t streams = stream_count(segments.front(), reading);
+  const std::size_t streams = source.streams();
   std::vector<std::vector<T>> samples(streams);
   const RandomStream jitter({.seed = 0, .purpose = "select.sample"});
-  Engine quiet = engine;
+  Engine quiet = source.engine;
   quiet.on_bytes_read = nullptr;
-  for (const Segment& segment : segments) {
+  for (const Segment& segment : source.segments) {
     const std::int64_t n = elements(segment);
     const std::int64_t runs = std::min((n * (wanted / kRun) + total - 1) / total, (n + kRun - 1) / kRun);
     std::vector<std::vector<T>> part(streams, std::vector<T>(static_cast<std::size_t>(runs * kRun)));
     std::vector<std::int64_t> lengths(static_cast<std::size_t>(runs));
-    engine.pool->for_each((runs + 255) / 256, [&](std::int64_t batch, int) {
-      std::array<T, kRun> from, base;
+    source.engine.pool->for_each((runs + 255) / 256, [&](std::int64_t batch, int) {
+      Range<T> range(source, quiet, kRun);
       for (std::int64_t r = batch * 256; r < std::min(runs, batch * 256 + 256); ++r) {
         const std::int64_t begin = n * r / runs, room = n * (r + 1) / runs - begin;
         const std::int64_t shift = room > kRun
@@ -96,12 +56,10 @@ std::vector<std::vector<T>> sample(const Engine& engine, std::span<const Segment
                                        : 0;
         const std::int64_t at = begin + shift, count = std::min(kRun, n - at);
         lengths[static_cast<std::size_t>(r)] = count;
-        load_base(quiet, segment, reading, at, count, base.data());
-        for (std::size_t t = 0; t < streams; ++t) {
-          load_stream(quiet, segment, reading, t, at, count, base.data(), from.data());
+        range.load(segment, at, count);
+        for (std::size_t t = 0; t < streams; ++t)
           for (std::int64_t i = 0; i < count; ++i)
-            part[t][static_cast<std::size_t>(r * kRun + i)] = std::abs(from[static_cast<std::size_t>(i)]);
-        }
+            part[t][static_cast<std::size_t>(r * kRun + i)] = std::abs(range.values(t)[i]);
       }
     });
     for (std::size_t t = 0; t < streams; ++t)
@@ -178,11 +136,10 @@ using CountEqual = std::function<std::int64_t(std::size_t segment, std::int64_t 
 
 // Finds the position of the `wanted`-th entry of the cut's magnitude: block by block, then tile by tile within one.
 template <class T>
-void locate(const Engine& engine, std::span<const Segment> segments, Reading reading, std::size_t stream,
-            std::int64_t wanted, const CountEqual& equal, Cut<T>& cut) {
-  const std::int64_t block = engine.blocking.block;
-  for (std::size_t s = 0; s < segments.size(); ++s) {
-    const std::int64_t n = elements(segments[s]);
+void locate(const Source<T>& source, std::size_t stream, std::int64_t wanted, const CountEqual& equal, Cut<T>& cut) {
+  const std::int64_t block = source.engine.blocking.block;
+  for (std::size_t s = 0; s < source.segments.size(); ++s) {
+    const std::int64_t n = elements(source.segments[s]);
     for (std::int64_t first = 0; first < n; first += block) {
       const std::int64_t here = equal(s, first / block);
       if (here < wanted) {
@@ -191,12 +148,13 @@ void locate(const Engine& engine, std::span<const Segment> segments, Reading rea
       }
       cut.segment = s;
       const std::int64_t end = std::min(n, first + block);
-      std::array<T, kTile> base, v, unused;
+      std::array<T, kTile> unused;
+      Range<T> range(source, source.engine, kTile);
       for (std::int64_t at = first; at < end; at += kTile) {
         const std::int64_t count = std::min(kTile, end - at);
-        load_base(engine, segments[s], reading, at, count, base.data());
-        load_stream(engine, segments[s], reading, stream, at, count, base.data(), v.data());
-        const std::int64_t ties = count_band(v.data(), cut.value, cut.value, count, unused.data()).at_high;
+        range.load(source.segments[s], at, count, stream);
+        const T* v = range.values(stream);
+        const std::int64_t ties = count_band(v, cut.value, cut.value, count, unused.data()).at_high;
         if (ties < wanted) {
           wanted -= ties;
           continue;
@@ -213,21 +171,20 @@ void locate(const Engine& engine, std::span<const Segment> segments, Reading rea
 
 // Ties counted by a pass of their own, where no tally has them.
 template <class T>
-CountEqual count_equal(const Engine& engine, std::span<const Segment> segments, Reading reading, std::size_t stream,
-                       T value) {
+CountEqual count_equal(const Source<T>& source, std::size_t stream, T value) {
   auto counts = std::make_shared<std::vector<std::vector<std::int64_t>>>();
-  for (const Segment& segment : segments) {
+  for (const Segment& segment : source.segments) {
     std::vector<std::int64_t>& here =
-        counts->emplace_back(static_cast<std::size_t>(elements(segment) / engine.blocking.block + 1));
+        counts->emplace_back(static_cast<std::size_t>(elements(segment) / source.engine.blocking.block + 1));
     for_tiles<T>(
-        engine, segment.operands, 0,
+        source.engine, segment.operands, 0,
         [&](const Tile<T>& tile, std::int64_t block, int) {
-          T* v = tile[operand_of(stream, reading)];
-          settle_nan(engine, v, tile.count);
+          source.prepare(tile);
+          const T* v = source.row(tile, stream);
           here[static_cast<std::size_t>(block)] +=
               std::count_if(v, v + tile.count, [&](T x) { return std::abs(x) == value; });
         },
-        reading);
+        source.reading);
   }
   return
       [counts](std::size_t segment, std::int64_t block) { return (*counts)[segment][static_cast<std::size_t>(block)]; };
@@ -236,28 +193,27 @@ CountEqual count_equal(const Engine& engine, std::span<const Segment> segments, 
 // The exact value by its bits: half of them in one pass, the other half in a second. Magnitudes are ordered as their
 // bits.
 template <class T>
-Found<T> by_histogram(const Engine& engine, std::span<const Segment> segments, Reading reading,
-                      const RankRequest& request) {
+Found<T> by_histogram(const Source<T>& source, const RankRequest& request) {
   using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
   constexpr int kWidth = sizeof(T) * 8, kDigit = 16;
   Bits prefix = 0;
   std::int64_t rank = request.rank, ties = 0;
   for (int shift = kWidth - kDigit; shift >= 0; shift -= kDigit) {
     std::vector<std::int64_t> histogram(1 << kDigit);
-    for (const Segment& segment : segments) {
-      std::vector<std::vector<std::int64_t>> parts(static_cast<std::size_t>(engine.pool->size()));
+    for (const Segment& segment : source.segments) {
+      std::vector<std::vector<std::int64_t>> parts(static_cast<std::size_t>(source.engine.pool->size()));
       const auto count = [&](const Tile<T>& tile, std::int64_t, int worker) {
         auto& part = parts[static_cast<std::size_t>(worker)];
         part.resize(histogram.size());
-        T* v = tile[operand_of(request.stream, reading)];
-        settle_nan(engine, v, tile.count);
+        source.prepare(tile);
+        const T* v = source.row(tile, request.stream);
         for (std::int64_t i = 0; i < tile.count; ++i) {
           const Bits bits = std::bit_cast<Bits>(std::abs(v[i]));
           if (shift + kDigit == kWidth || bits >> (shift + kDigit) == prefix >> (shift + kDigit))
             ++part[static_cast<std::size_t>((bits >> shift) & ((1u << kDigit) - 1))];
         }
       };
-      for_tiles<T>(engine, segment.operands, 0, count, reading);
+      for_tiles<T>(source.engine, segment.operands, 0, count, source.reading);
       for (const auto& part : parts)
         for (std::size_t digit = 0; digit < part.size(); ++digit) histogram[digit] += part[digit];
     }
@@ -287,18 +243,15 @@ std::optional<Found<T>> resolve(const Tally<T>& tally, const Bracket<T>& bracket
 
 // The whole of the segments' streams in memory, in order of position.
 template <class T>
-std::vector<Cut<T>> select_small(const Engine& engine, std::span<const Segment> segments, Reading reading,
-                                 std::span<const RankRequest> requests) {
-  const std::size_t streams = stream_count(segments.front(), reading);
-  std::vector<std::vector<T>> values(streams);
+std::vector<Cut<T>> select_small(const Source<T>& source, std::span<const RankRequest> requests) {
+  const std::span<const Segment> segments = source.segments;
+  std::vector<std::vector<T>> values(source.streams());
   for (const Segment& segment : segments) {
     const std::int64_t n = elements(segment);
-    std::vector<T> base(static_cast<std::size_t>(n)), v(base.size());
-    load_base(engine, segment, reading, 0, n, base.data());
-    for (std::size_t t = 0; t < streams; ++t) {
-      load_stream(engine, segment, reading, t, 0, n, base.data(), v.data());
-      values[t].insert(values[t].end(), v.begin(), v.end());
-    }
+    Range<T> range(source, source.engine, n);
+    range.load(segment, 0, n);
+    for (std::size_t t = 0; t < values.size(); ++t)
+      values[t].insert(values[t].end(), range.values(t), range.values(t) + n);
   }
   std::vector<Cut<T>> cuts;
   for (const RankRequest& request : requests) {
@@ -316,46 +269,25 @@ std::vector<Cut<T>> select_small(const Engine& engine, std::span<const Segment> 
   return cuts;
 }
 
-}  // namespace
-
 template <class T>
-Cut<T> select_cut(std::span<const T> values, std::int64_t rank) {
-  const auto n = static_cast<std::int64_t>(values.size());
-  if (rank <= 0) return nothing<T>();
-  if (rank >= n) return everything<T>();
-  std::vector<T> magnitudes(values.size());
-  std::transform(values.begin(), values.end(), magnitudes.begin(), [](T v) { return std::abs(v); });
-  Cut<T> cut{kth_largest<T>(magnitudes, rank), 0, -1};
-  std::int64_t wanted =
-      rank - std::count_if(values.begin(), values.end(), [&](T v) { return std::abs(v) > cut.value; });
-  for (std::int64_t i = 0; wanted > 0; ++i)
-    if (std::abs(values[static_cast<std::size_t>(i)]) == cut.value) {
-      cut.last = i;
-      --wanted;
-    }
-  return cut;
-}
-
-template <class T>
-std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> segments, Reading reading,
-                                std::span<const RankRequest> requests) {
+std::vector<Cut<T>> select_from(const Source<T>& source, std::span<const RankRequest> requests) {
+  const Engine& engine = source.engine;
+  const std::span<const Segment> segments = source.segments;
   std::int64_t total = 0;
   for (const Segment& segment : segments) total += elements(segment);
-  if (total <= detail::select_tuning().in_memory) return select_small<T>(engine, segments, reading, requests);
+  if (total <= detail::select_tuning().in_memory) return select_small(source, requests);
 
   std::vector<Cut<T>> cuts(requests.size());
   std::vector<std::size_t> open;
   for (std::size_t r = 0; r < requests.size(); ++r) {
-    if (requests[r].rank <= 0)
-      cuts[r] = nothing<T>();
-    else if (requests[r].rank >= total)
-      cuts[r] = everything<T>();
-    else
+    if (requests[r].rank > 0 && requests[r].rank < total)
       open.push_back(r);
+    else
+      cuts[r] = end_cut<T>(requests[r].rank);
   }
   if (open.empty()) return cuts;
 
-  auto samples = sample<T>(engine, segments, reading, total);
+  auto samples = sample(source, total);
   std::vector<Bracket<T>> brackets(requests.size());
   for (const std::size_t r : open) {
     const std::span<const T> magnitudes = samples[requests[r].stream];
@@ -365,7 +297,6 @@ std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> s
   }
   samples.clear();
 
-  const std::size_t streams = stream_count(segments.front(), reading);
   std::vector<Tally<T>> tallies;
   for (std::size_t i = 0; i < open.size(); ++i)
     tallies.emplace_back(segments, engine.blocking.block, static_cast<std::size_t>(engine.pool->size()));
@@ -374,19 +305,19 @@ std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> s
         engine, segments[s].operands, 1,
         [&](const Tile<T>& tile, std::int64_t block, int worker) {
           T* between = tile.inputs.back();
-          for (std::size_t t = 0; t < streams; ++t) settle_nan(engine, tile[operand_of(t, reading)], tile.count);
+          source.prepare(tile);
           for (std::size_t i = 0; i < open.size(); ++i) {
             const std::size_t r = open[i];
-            const BandCount count = count_band(tile[operand_of(requests[r].stream, reading)], brackets[r].low,
-                                               brackets[r].high, tile.count, between);
+            const BandCount count = count_band(source.row(tile, requests[r].stream), brackets[r].low, brackets[r].high,
+                                               tile.count, between);
             tallies[i].add(s, block, static_cast<std::size_t>(worker), count, between);
           }
         },
-        reading);
+        source.reading);
   for (std::size_t i = 0; i < open.size(); ++i) {
     const std::size_t r = open[i], stream = requests[r].stream;
     const auto hit = resolve(tallies[i], brackets[r], requests[r].rank);
-    const auto [value, ties, wanted] = hit ? *hit : by_histogram<T>(engine, segments, reading, requests[r]);
+    const auto [value, ties, wanted] = hit ? *hit : by_histogram(source, requests[r]);
     Cut<T>& cut = cuts[r];
     cut.value = value;
     if (wanted == ties) {
@@ -396,56 +327,37 @@ std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> s
         return tallies[i].equal(tallies[i].blocks[s][static_cast<std::size_t>(block)], cut.value, brackets[r].low,
                                 brackets[r].high);
       };
-      locate(engine, segments, reading, stream, wanted, equal, cut);
+      locate(source, stream, wanted, equal, cut);
     } else {
-      locate(engine, segments, reading, stream, wanted, count_equal(engine, segments, reading, stream, cut.value), cut);
+      locate(source, stream, wanted, count_equal(source, stream, cut.value), cut);
     }
     tallies[i].between.clear();
   }
   return cuts;
 }
 
-namespace {
-
-// Calls piece(low, high, at, count) for up to three stretches of [0, n), between the places where the ties of either
-// cut end: there, the band is low < magnitude <= high.
-template <class T, class Piece>
-void for_pieces(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
-                Piece piece) {
-  const std::int64_t upper_end = std::clamp<std::int64_t>(upper.ties_end(segment) - first, 0, n);
-  const std::int64_t lower_end = std::clamp<std::int64_t>(lower.ties_end(segment) - first, 0, n);
-  std::int64_t at = 0;
-  for (const std::int64_t end : {std::min(upper_end, lower_end), std::max(upper_end, lower_end), n}) {
-    if (end <= at) continue;
-    piece(at < lower_end ? below(lower.value) : lower.value, at < upper_end ? below(upper.value) : upper.value, at,
-          end - at);
-    at = end;
-  }
-}
-
 }  // namespace
 
 template <class T>
-void keep_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n,
-                  T* values) {
-  for_pieces(upper, lower, segment, first, n,
-             [&](T low, T high, std::int64_t at, std::int64_t count) { keep_band(low, high, count, values + at); });
+std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> segments, Reading reading,
+                                std::span<const RankRequest> requests) {
+  return select_from(Source<T>{engine, segments, reading}, requests);
 }
 
 template <class T>
-void add_between(const Cut<T>& upper, const Cut<T>& lower, std::size_t segment, std::int64_t first, std::int64_t n, T c,
-                 const T* values, T* sum) {
-  for_pieces(upper, lower, segment, first, n, [&](T low, T high, std::int64_t at, std::int64_t count) {
-    add_scaled_band(c, low, high, values + at, count, sum + at);
-  });
+std::vector<Cut<T>> select_score_cuts(const Engine& engine, std::span<const Operand> operands, Reading reading,
+                                      const Score<T>& score, std::span<const std::int64_t> ranks) {
+  const Segment segment{operands};
+  std::vector<RankRequest> requests;
+  for (const std::int64_t rank : ranks) requests.push_back({0, rank});
+  return select_from(Source<T>{engine, std::span(&segment, 1), reading, &score}, requests);
 }
 
-#define SOLERA_INSTANTIATE(T)                                                                               \
-  template Cut<T> select_cut<T>(std::span<const T>, std::int64_t);                                          \
-  template std::vector<Cut<T>> select_cuts<T>(const Engine&, std::span<const Segment>, Reading,             \
-                                              std::span<const RankRequest>);                                \
-  template void keep_between<T>(const Cut<T>&, const Cut<T>&, std::size_t, std::int64_t, std::int64_t, T*); \
-  template void add_between<T>(const Cut<T>&, const Cut<T>&, std::size_t, std::int64_t, std::int64_t, T, const T*, T*)
+#define SOLERA_INSTANTIATE(T)                                                                                          \
+  template std::vector<Cut<T>> select_cuts<T>(const Engine&, std::span<const Segment>, Reading,                        \
+                                              std::span<const RankRequest>);                                           \
+  template std::vector<Cut<T>> select_score_cuts<T>(const Engine&, std::span<const Operand>, Reading, const Score<T>&, \
+                                                    std::span<const std::int64_t>)
 SOLERA_INSTANTIATE(float);
 SOLERA_INSTANTIATE(double);
 #undef SOLERA_INSTANTIATE

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <span>
 #include <vector>
@@ -48,6 +49,20 @@ struct RankRequest {
 template <class T>
 std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> segments, Reading reading,
                                 std::span<const RankRequest> requests);
+
+// A magnitude made of all operands of one tensor: writes it for elements [first, first + count) into rows[0], which it
+// must not read. rows[k] are the operand's values, or, for k > 0, its changes.
+template <class T>
+using Score = std::function<void(std::int64_t first, std::int64_t count, std::span<T* const> rows)>;
+
+// A cut per rank, over the scores of a tensor; its segment is 0.
+template <class T>
+std::vector<Cut<T>> select_score_cuts(const Engine& engine, std::span<const Operand> operands, Reading reading,
+                                      const Score<T>& score, std::span<const std::int64_t> ranks);
+
+// The cut before everything, for a rank of 0 or less, or after it.
+template <class T>
+Cut<T> end_cut(std::int64_t rank);
 
 // The same for values in memory.
 template <class T>

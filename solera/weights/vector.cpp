@@ -11,28 +11,11 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "solera/weights/sweep.inc"
+
 HWY_BEFORE_NAMESPACE();
 namespace solera::weights::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// Whole vectors by `wide(i)`, the rest one by one by `single(i)`.
-template <class D, class Wide, class Single>
-HWY_INLINE void sweep(D d, std::int64_t n, Wide wide, Single single) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) wide(i);
-  for (; i < n; ++i) single(i);
-}
-
-template <class T>
-HWY_INLINE auto load_double(hn::ScalableTag<double> d, const T* from) {
-  if constexpr (sizeof(T) == 8) {
-    return hn::LoadU(d, from);
-  } else {
-    const hn::Rebind<float, decltype(d)> df;
-    return hn::PromoteTo(d, hn::LoadU(df, from));
-  }
-}
 
 template <class T>
 void weighted_mean_t(const double* coefficients, double divisor, T* const* inputs, std::size_t count, std::int64_t n,
@@ -47,12 +30,7 @@ void weighted_mean_t(const double* coefficients, double divisor, T* const* input
         for (std::size_t k = 1; k < count; ++k)
           sum = hn::Add(sum, hn::Mul(hn::Set(d, coefficients[k]), load_double(d, inputs[k] + i)));
         if (divide) sum = hn::Div(sum, by);
-        if constexpr (sizeof(T) == 8) {
-          hn::StoreU(sum, d, out + i);
-        } else {
-          const hn::Rebind<float, decltype(d)> df;
-          hn::StoreU(hn::DemoteTo(df, sum), df, out + i);
-        }
+        store_double(d, sum, out + i);
       },
       [&](std::int64_t i) {
         double sum = coefficients[0] * static_cast<double>(inputs[0][i]);
@@ -215,7 +193,8 @@ SignCount count_signs_t(T* const* rows, std::size_t count, std::int64_t n) {
 template <class T>
 void elect_t(const Election& rule, const T* weights, T* const* rows, std::size_t count, std::int64_t n, T* out) {
   const hn::ScalableTag<T> d;
-  const auto zero = hn::Zero(d), one = hn::Set(d, T(1));
+  const auto zero = hn::Zero(d), one = hn::Set(d, T(1)), least = hn::Set(d, static_cast<T>(rule.least_divisor));
+  const bool bounded = rule.least_divisor > 0;
   sweep(
       d, n,
       [&](std::int64_t i) {
@@ -236,7 +215,10 @@ void elect_t(const Election& rule, const T* weights, T* const* rows, std::size_t
           sum = hn::Add(sum, hn::IfThenElseZero(agrees, term));
           divisor = hn::Add(divisor, hn::IfThenElseZero(agrees, weight));
         }
-        if (rule.normalize) sum = hn::Div(sum, hn::IfThenElse(hn::Eq(divisor, zero), one, divisor));
+        if (rule.normalize) {
+          divisor = hn::IfThenElse(hn::Eq(divisor, zero), one, divisor);
+          sum = hn::Div(sum, bounded ? hn::Max(divisor, least) : divisor);
+        }
         hn::StoreU(sum, d, out + i);
       },
       [&](std::int64_t i) {
@@ -252,7 +234,9 @@ void elect_t(const Election& rule, const T* weights, T* const* rows, std::size_t
             divisor = divisor + weights[k];
           }
         }
-        out[i] = rule.normalize ? sum / (divisor == 0 ? T(1) : divisor) : sum;
+        if (divisor == 0) divisor = 1;
+        if (bounded && divisor < static_cast<T>(rule.least_divisor)) divisor = static_cast<T>(rule.least_divisor);
+        out[i] = rule.normalize ? sum / divisor : sum;
       });
 }
 

@@ -56,6 +56,7 @@ struct Election {
   bool weighted_vote = true;
   bool normalize = true;
   bool zero_is_positive = true;
+  double least_divisor = 0;  // a smaller divisor counts as this; 0: none does
 };
 template <class T>
 void elect(const Election& rule, std::span<const T> weights, std::span<T* const> rows, std::int64_t n, T* out);

@@ -19,6 +19,10 @@ namespace {
 
 using checkpoint::DType;
 
+bool has_base(const Method& method) {
+  return method.base == BasePolicy::kRequired || method.base == BasePolicy::kOptional;
+}
+
 // Four relatives with sizes around the block, the tile and the vector: scalars, empty ones and halves included.
 class Family {
  public:
@@ -33,7 +37,7 @@ class Family {
 
   MergeConfig config(const Method& method) const {
     std::string text = "merge_method: " + method.name + "\n";
-    if (method.base == BasePolicy::kRequired) text += "base_model: " + path("base") + "\n";
+    if (has_base(method)) text += "base_model: " + path("base") + "\n";
     text += "models:\n";
     const std::vector<std::string> names = {"a", "b", "c"};
     const int count = std::min<int>(3, method.max_models);
@@ -182,7 +186,7 @@ TEST_P(MergeMethods, ValuesThatAreNoNumbersAreNamedAndNothingRemains) {
 TEST_P(MergeMethods, IntegersComeFromTheBaseOrTheFirstModel) {
   run({.threads = 2});
   const auto steps = test::values(checkpoint::open_checkpoint(family_.folder() / "out.safetensors"), "steps");
-  EXPECT_EQ(steps[0], GetParam()->base == BasePolicy::kRequired ? 0 : 1);
+  EXPECT_EQ(steps[0], has_base(*GetParam()) ? 0 : 1);
 }
 
 TEST_P(MergeMethods, TooLittleMemoryIsRefusedWithTheLeast) {

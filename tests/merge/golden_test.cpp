@@ -68,6 +68,9 @@ class Allowance {
     return found == undecided_.end() || !found->second.contains(i);
   }
 
+  // Elements are one of the inputs', as a mask decides that is rounding noise in mergekit; here it is not.
+  bool is_membership() const { return kind_ == "membership"; }
+
   // Of every element of a tensor.
   std::vector<double> of(const TensorPlan& tensor, const std::vector<double>& golden) const {
     std::vector<double> allowed(golden.size());
@@ -109,6 +112,26 @@ std::vector<std::string> names_of(const Checkpoint& model) {
   std::vector<std::string> names;
   for (const Tensor& tensor : model.tensors()) names.push_back(tensor.name);
   return names;
+}
+
+// The output of a mask: each element is the base's or the other model's, to the bit, and the masks differ in no more
+// elements than mergekit's differs from that of a float64 calculation.
+void compare_masks(const Checkpoint& golden, const Checkpoint& ours, const Plan& plan, std::int64_t differing) {
+  ASSERT_EQ(names_of(ours), names_of(golden));
+  std::int64_t count = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    const auto right = test::values(golden, tensor.out.name), values = test::values(ours, tensor.out.name);
+    const auto base = test::values(*tensor.operands[0].model, tensor.operands[0].tensor->name);
+    const auto other = test::values(*tensor.operands.back().model, tensor.operands.back().tensor->name);
+    ASSERT_EQ(right.size(), values.size()) << tensor.out.name;
+    for (std::size_t i = 0; i < right.size(); ++i) {
+      ASSERT_TRUE(values[i] == base[i] || values[i] == other[i]) << tensor.out.name << "[" << i << "]";
+      // What mergekit writes is the base plus the step, rounded: nearer to one of the two.
+      const bool theirs = std::abs(right[i] - other[i]) < std::abs(right[i] - base[i]);
+      count += base[i] != other[i] && theirs != (values[i] == other[i]);
+    }
+  }
+  EXPECT_LE(count, differing);
 }
 
 // Rows of golden's tables in the order of our tokens, where the order of new tokens is arbitrary there.
@@ -182,8 +205,12 @@ void check_case(const std::string& root, const Node& one) {
     const bool last = &plan == &again.back();
     const std::string right = last ? golden : join_path(golden + ".parts", plan.config.name);
     const std::string ours = last ? out : join_path(parts, plan.config.name);
-    compare_tensors(checkpoint::open_checkpoint(right), checkpoint::open_checkpoint(ours), plan, allowance,
-                    rows && rows->as_text() == "token");
+    const auto expected = checkpoint::open_checkpoint(right), made = checkpoint::open_checkpoint(ours);
+    if (allowance.is_membership()) {  // mergekit's float32 for bfloat16 inputs is a defect: its types are not compared
+      compare_masks(expected, made, plan, one.at("mask").at("float64_decides_otherwise").as_int());
+      continue;
+    }
+    compare_tensors(expected, made, plan, allowance, rows && rows->as_text() == "token");
     compare_configs(right, ours, one);
   }
 }
@@ -250,6 +277,11 @@ const std::map<std::string, std::string> kRefusals = {
     {"bad_late_token",
      "models/vocab/d: the token \"<|late|>\" has the id 64 and its embedding 64 rows (FILE:6:19); take the vocabulary "
      "of another model, or union"},
+    {"bad_model_stock_two",
+     "model_stock needs at least 2 models besides the base, the file lists 1: models/qwen2/a (FILE)"},
+    {"bad_nuslerp_missing_pooler",
+     "bert.pooler.dense.bias is in models/bert/a only, and nuslerp needs 2 models besides the base (FILE); use "
+     "--exclude 'bert.pooler.dense.bias' to leave it as it is"},
     {"bad_empty", "\"models\" is missing or empty (FILE); list the models to merge"},
 };
 
@@ -276,12 +308,12 @@ std::size_t check_refusals(const std::string& root) {
 
 const std::string kCarried = SOLERA_SOURCE_DIR "/tests/merge/golden";
 
-TEST(Golden, CarriedCasesMatchMergekit) { EXPECT_EQ(check_cases(kCarried), 15u); }
-TEST(Golden, CarriedMistakesAreRefused) { EXPECT_EQ(check_refusals(kCarried), 11u); }
+TEST(Golden, CarriedCasesMatchMergekit) { EXPECT_EQ(check_cases(kCarried), 20u); }
+TEST(Golden, CarriedMistakesAreRefused) { EXPECT_EQ(check_refusals(kCarried), 12u); }
 
 TEST(Golden, AllCasesMatchMergekit) {
   SOLERA_NEEDS_DATA();
-  EXPECT_EQ(check_cases(test::data_folder() + "/golden/mergekit"), 53u);
+  EXPECT_EQ(check_cases(test::data_folder() + "/golden/mergekit"), 72u);
 }
 
 TEST(Golden, AllMistakesAreRefused) {

@@ -193,6 +193,39 @@ TEST_F(SelectStreamed, DoublesAreExactToo) {
   }
 }
 
+// The score |d_0| + 2 |d_1| of two changes, against the same in memory.
+template <class T>
+void expect_scores(const Streams& streams, int threads) {
+  Pool pool(threads);
+  const Engine engine{&pool, {64, 2}, false, {}};
+  const Score<T> score = [](std::int64_t, std::int64_t count, std::span<T* const> rows) {
+    for (std::int64_t i = 0; i < count; ++i) rows[0][i] = std::abs(rows[1][i]) + 2 * std::abs(rows[2][i]);
+  };
+  std::vector<T> values;
+  for (std::size_t i = 0; i < streams.changes[0].size(); ++i)
+    values.push_back(std::abs(static_cast<T>(streams.changes[0][i])) +
+                     2 * std::abs(static_cast<T>(streams.changes[1][i])));
+  const auto total = static_cast<std::int64_t>(values.size());
+  const std::vector<std::int64_t> ranks = {0, 1, total / 4, total / 2, total - 1, total, total + 5};
+  const auto cuts = select_score_cuts<T>(engine, streams.operands[0], Reading::kChanges, score, ranks);
+  for (std::size_t r = 0; r < ranks.size(); ++r) {
+    auto expected = brute_force(values, ranks[r]);
+    forget_zeros(expected, values);
+    EXPECT_EQ(kept(Cut<T>{}, cuts[r], values), expected) << "rank " << ranks[r];
+  }
+}
+
+TEST_F(SelectStreamed, ScoresOfAllOperands) {
+  for (const int kind : {0, 1, 2, 3})
+    for (const bool miss : {false, true}) {
+      detail::select_tuning() = {miss, 0};
+      expect_scores<float>(Streams({900}, kind), 3);
+      expect_scores<double>(Streams({900}, kind), 2);
+      detail::select_tuning() = {miss, 1 << 16};
+      expect_scores<float>(Streams({900}, kind), 1);
+    }
+}
+
 TEST_F(SelectStreamed, NanRanksLastWhereItIsLetThrough) {
   std::vector<double> values(100, 1.0);
   values[0] = std::nan("");

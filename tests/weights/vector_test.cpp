@@ -35,7 +35,8 @@ std::vector<double> everything(std::int64_t n) {
   add_scaled<T>(T(0.1), b.data(), n, out.data());
   keep(out);
   const std::vector<T> weights = {T(0.5), T(-0.3), T(0.9)};
-  for (const Election rule : {Election{true, true, true}, Election{false, false, false}}) {
+  for (const Election rule :
+       {Election{true, true, true}, Election{false, false, false}, Election{false, true, true, 0.6}}) {
     elect<T>(rule, weights, rows, n, out.data());
     keep(out);
   }
