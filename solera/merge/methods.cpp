@@ -6,8 +6,10 @@
 #include "solera/base/error.h"
 #include "solera/base/text.h"
 #include "solera/merge/methods/breadcrumbs.h"
+#include "solera/merge/methods/fisher.h"
 #include "solera/merge/methods/linear.h"
 #include "solera/merge/methods/passthrough.h"
+#include "solera/merge/methods/regmean.h"
 #include "solera/merge/methods/slerp.h"
 #include "solera/merge/methods/task_arithmetic.h"
 #include "solera/merge/methods/ties.h"
@@ -15,8 +17,9 @@
 namespace solera::merge {
 
 std::span<const Method> methods() {
-  static const std::vector<Method> kMethods = {linear_method(), slerp_method(),       task_arithmetic_method(),
-                                               ties_method(),   breadcrumbs_method(), passthrough_method()};
+  static const std::vector<Method> kMethods = {linear_method(),  slerp_method(),       task_arithmetic_method(),
+                                               ties_method(),    breadcrumbs_method(), fisher_method(),
+                                               regmean_method(), passthrough_method()};
   return kMethods;
 }
 
