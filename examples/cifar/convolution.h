@@ -11,7 +11,8 @@
 
 namespace solera::examples {
 
-inline constexpr int kChannelBlock = 16;  // output channels come in whole blocks of this many
+inline constexpr int kChannelBlock = 16;      // output channels come in whole blocks of this many
+inline constexpr double kNormEpsilon = 1e-5;  // of batch norm
 
 struct Convolution {
   int in = 0, out = 0, stride = 1;

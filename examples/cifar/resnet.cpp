@@ -2,74 +2,24 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
-#include "solera/base/error.h"
-#include "solera/base/text.h"
-#include "solera/weights/elements.h"
+#include "examples/cifar/tensors.h"
 
 namespace solera::examples {
 namespace {
 
 using checkpoint::Checkpoint;
-using checkpoint::Shape;
 
-// Hands out tensors by name and remembers which were asked for.
-class Reader {
- public:
-  explicit Reader(const Checkpoint& model) : model_(model) {}
-
-  const checkpoint::Tensor& find(const std::string& name) const {
-    const checkpoint::Tensor* tensor = model_.find(name);
-    if (!tensor) {
-      throw input_error(cat("no tensor ", name), model_.path(),
-                        "a CIFAR residual network has conv1, bn1, layer1.0 ... layer3.N and linear");
-    }
-    return *tensor;
-  }
-
-  std::vector<float> take(const std::string& name, const Shape& shape) {
-    const checkpoint::Tensor& tensor = find(name);
-    if (tensor.shape != shape) {
-      throw input_error(cat(name, " is ", shape_text(tensor.shape), ", the network needs ", shape_text(shape)),
-                        model_.path());
-    }
-    if (!checkpoint::is_float(tensor.dtype))
-      throw input_error(cat(name, " is ", checkpoint::name(tensor.dtype), ", no float"), model_.path());
-    std::vector<std::byte> scratch;
-    std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-    const auto bytes = model_.read(tensor, 0, tensor.bytes(), scratch);
-    if (!weights::load(tensor.dtype, bytes.data(), tensor.elements(), values.data())) {
-      throw input_error(cat(name, " has a value that is not finite"), model_.path());
-    }
-    taken_.insert(name);
-    return values;
-  }
-
-  void refuse_others() const {
-    for (const auto& tensor : model_.tensors()) {
-      if (!taken_.count(tensor.name) && !tensor.name.ends_with("num_batches_tracked")) {
-        throw input_error(cat(tensor.name, " has no place in a CIFAR residual network"), model_.path());
-      }
-    }
-  }
-
- private:
-  const Checkpoint& model_;
-  std::set<std::string> taken_;
-};
-
-Convolution load_convolution(Reader& reader, const std::string& conv, const std::string& norm, int in, int out,
-                             int stride) {
-  constexpr double kEpsilon = 1e-5;
-  const auto weights = reader.take(conv + ".weight", {out, in, 3, 3});
-  const auto scale = reader.take(norm + ".weight", {out});
-  const auto shift = reader.take(norm + ".bias", {out});
-  const auto mean = reader.take(norm + ".running_mean", {out});
-  const auto variance = reader.take(norm + ".running_var", {out});
-  Convolution layer{in, out, stride, std::vector<float>(weights.size()), std::vector<float>(shift.size())};
+Convolution load_convolution(TensorReader& reader, const ConvolutionNames& names) {
+  const int in = names.in, out = names.out;
+  const auto weights = reader.take(names.conv + ".weight", {out, in, 3, 3});
+  const auto scale = reader.take(names.norm + ".weight", {out});
+  const auto shift = reader.take(names.norm + ".bias", {out});
+  const auto mean = reader.take(names.norm + ".running_mean", {out});
+  const auto variance = reader.take(names.norm + ".running_var", {out});
+  Convolution layer{in, out, names.stride, std::vector<float>(weights.size()), std::vector<float>(shift.size())};
   for (int o = 0; o < out; ++o) {
-    const double factor = scale[o] / std::sqrt(variance[o] + kEpsilon);
+    const double factor = scale[o] / std::sqrt(variance[o] + kNormEpsilon);
     layer.bias[o] = static_cast<float>(shift[o] - mean[o] * factor);
     for (int i = 0; i < in; ++i) {
       for (int k = 0; k < 9; ++k) {
@@ -146,27 +96,15 @@ void forward(const ResNet& network, Scratch& scratch, double* logits) {
 }  // namespace
 
 ResNet load_resnet(const Checkpoint& model) {
-  Reader reader(model);
+  TensorReader reader(model);
   ResNet network;
-  const auto& stem = reader.find("conv1.weight");
-  if (stem.shape.size() != 4 || stem.shape[0] % kChannelBlock != 0 || stem.shape[0] <= 0 || stem.shape[0] > 1024) {
-    throw input_error(cat("conv1.weight is ", shape_text(stem.shape), ", the network needs [16 w, 3, 3, 3]"),
-                      model.path());
-  }
-  network.channels = static_cast<int>(stem.shape[0]);
-  network.stem = load_convolution(reader, "conv1", "bn1", 3, network.channels, 1);
-  std::size_t depth = 1;
-  while (model.find(cat("layer1.", depth, ".conv1.weight"))) ++depth;
-  for (int s = 0; s < 3; ++s) {
-    const int out = network.channels << s;
-    for (std::size_t b = 0; b < depth; ++b) {
-      const bool shrinks = s > 0 && b == 0;
-      const std::string block = cat("layer", s + 1, ".", b, ".");
-      network.stages[s].push_back(
-          {load_convolution(reader, block + "conv1", block + "bn1", shrinks ? out / 2 : out, out, shrinks ? 2 : 1),
-           load_convolution(reader, block + "conv2", block + "bn2", out, out, 1)});
-    }
-  }
+  const auto convolutions = reader.convolutions();
+  network.channels = convolutions.front().out;
+  network.stem = load_convolution(reader, convolutions.front());
+  const std::size_t depth = convolutions.size() / 6;  // blocks of a stage
+  for (std::size_t i = 1; i < convolutions.size(); i += 2)
+    network.stages[(i - 1) / (2 * depth)].push_back(
+        {load_convolution(reader, convolutions[i]), load_convolution(reader, convolutions[i + 1])});
   network.linear = reader.take("linear.weight", {network.classes, network.channels * 4});
   network.linear_bias = reader.take("linear.bias", {network.classes});
   reader.refuse_others();

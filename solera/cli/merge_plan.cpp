@@ -100,7 +100,7 @@ std::string opening_line(const Plan& plan, bool named) {
   for (const TensorPlan& tensor : plan.tensors) {
     base = base || tensor.has_base;
     if (tensor.action == TensorPlan::Action::kMerge)
-      models = std::max(models, tensor.operands.size() - tensor.has_base);
+      models = std::max(models, tensor.operands.size() - tensor.has_base - tensor.statistics);
   }
   std::string layers;
   if (!plan.layers.empty())

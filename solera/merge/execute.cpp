@@ -30,9 +30,20 @@ std::size_t widest(const Plan& plan) {
   return most;
 }
 
+std::uint64_t extra_memory(const Plan& plan, const TensorPlan& tensor) {
+  return tensor.action == TensorPlan::Action::kMerge ? plan.program->extra_memory(tensor.bound) : 0;
+}
+
+// What a run needs beside the scratch of its passes.
+std::uint64_t fixed_memory(const Plan& plan) {
+  std::uint64_t extra = 0;
+  for (const TensorPlan& tensor : plan.tensors) extra = std::max(extra, extra_memory(plan, tensor));
+  return kFixedMemory + extra;
+}
+
 std::vector<checkpoint::FileIdentity> identities(const Plan& plan) {
   std::vector<checkpoint::FileIdentity> files;
-  for (const auto& model : plan.models) files.insert(files.end(), model->files().begin(), model->files().end());
+  for (const auto* input : plan.inputs()) files.insert(files.end(), input->files().begin(), input->files().end());
   return files;
 }
 
@@ -63,8 +74,8 @@ class Run {
     const auto operands = static_cast<int>(widest(plan));
     engine_.blocking = options.blocks_per_chunk > 0
                            ? weights::Blocking{options.block, options.blocks_per_chunk}
-                           : weights::fit_blocking(options.memory - std::min(options.memory, kFixedMemory), threads,
-                                                   operands, options.block);
+                           : weights::fit_blocking(options.memory - std::min(options.memory, fixed_memory(plan)),
+                                                   threads, operands, options.block);
   }
 
   ExecuteReport run() {
@@ -74,13 +85,12 @@ class Run {
     for (const TensorPlan& tensor : plan_.tensors) total += tensor.out.bytes();
     progress_.begin("merge", total, "bytes");
     try {
-      pool_.for_each(static_cast<std::int64_t>(plan_.tensors.size()), [this](std::int64_t index, int) {
-        const auto i = static_cast<std::size_t>(index);
-        if (!journal_.done()[i]) make(i);
-        progress_.advance(plan_.tensors[i].out.bytes());
-        if (!journal_.done()[i]) completed(i);
-      });
-      for (const auto& model : plan_.models) model->check();
+      std::vector<std::size_t> streamed;
+      for (std::size_t i = 0; i < plan_.tensors.size(); ++i)
+        extra_memory(plan_, plan_.tensors[i]) > 0 ? finish_tensor(i) : streamed.push_back(i);
+      pool_.for_each(static_cast<std::int64_t>(streamed.size()),
+                     [&](std::int64_t k, int) { finish_tensor(streamed[static_cast<std::size_t>(k)]); });
+      for (const auto* input : plan_.inputs()) input->check();
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kInterrupted) record();
       throw;
@@ -99,18 +109,27 @@ class Run {
 
  private:
   TensorPass pass_of(const TensorPlan& tensor, weights::Sink* sink) const {
-    return {tensor.out.name, tensor.out.shape, tensor.operands, tensor.has_base, engine_, sink};
+    return {tensor.out.name, tensor.out.shape, tensor.operands, tensor.has_base, engine_, sink, tensor.statistics};
   }
 
   void survey() {
-    std::vector<TensorPass> passes;
+    std::vector<const TensorPlan*> bound;  // in the program's order, which stacked slices make another than the names'
     for (const TensorPlan& tensor : plan_.tensors)
-      if (tensor.action == TensorPlan::Action::kMerge) passes.push_back(pass_of(tensor, nullptr));
+      if (tensor.action == TensorPlan::Action::kMerge) bound.push_back(&tensor);
+    std::sort(bound.begin(), bound.end(), [](const auto* a, const auto* b) { return a->bound < b->bound; });
+    std::vector<TensorPass> passes;
+    for (const TensorPlan* tensor : bound) passes.push_back(pass_of(*tensor, nullptr));
     progress_.begin("survey", plan_.bytes_to_read(), "bytes");
     surveying_ = true;
     plan_.program->survey(passes);
     surveying_ = false;
     progress_.end();
+  }
+
+  void finish_tensor(std::size_t i) {
+    if (!journal_.done()[i]) make(i);
+    progress_.advance(plan_.tensors[i].out.bytes());
+    if (!journal_.done()[i]) completed(i);
   }
 
   void make(std::size_t i) {
@@ -185,16 +204,13 @@ class Run {
 
 std::uint64_t least_memory(const Plan& plan, int threads, std::int64_t block) {
   const auto operands = static_cast<int>(widest(plan));
-  std::uint64_t extra = 0;
-  for (const TensorPlan& tensor : plan.tensors)
-    if (tensor.action == TensorPlan::Action::kMerge) extra = std::max(extra, plan.program->extra_memory(tensor.bound));
-  return kFixedMemory + extra + static_cast<std::uint64_t>(threads) * weights::scratch_bytes({block, 1}, operands);
+  return fixed_memory(plan) + static_cast<std::uint64_t>(threads) * weights::scratch_bytes({block, 1}, operands);
 }
 
 ExecuteReport execute(Plan& plan, const ExecuteOptions& options, Progress& progress) {
   const int threads = options.threads > 0 ? options.threads : hardware_threads();
   std::vector<std::string> inputs;
-  for (const auto& model : plan.models) inputs.push_back(model->path());
+  for (const auto* input : plan.inputs()) inputs.push_back(input->path());
   const std::uint64_t least = least_memory(plan, threads, options.block);
   if (least > options.memory)
     throw usage_error(cat("needs ", binary_text(least), " of memory, --memory gives ", binary_text(options.memory)), "",

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "solera/base/error.h"
+#include "solera/checkpoint/statistics.h"
 #include "solera/merge/parameter.h"
 #include "solera/weights/pass.h"
 
@@ -30,12 +32,15 @@ enum class BasePolicy {
 struct TensorPass {
   std::string_view name;  // of the output tensor
   std::span<const std::int64_t> shape;
-  std::span<const weights::Operand> operands;  // base first where the method has one, then the models
+  std::span<const weights::Operand> operands;  // base first where the method has one, then the models, then statistics
   bool has_base = false;
   const weights::Engine& engine;
   weights::Sink* sink = nullptr;  // null during a survey
+  std::size_t statistics = 0;     // so many operands, one a model or none, come from statistics files
 
-  std::size_t models() const { return operands.size() - (has_base ? 1 : 0); }
+  std::size_t models() const { return operands.size() - (has_base ? 1 : 0) - statistics; }
+  std::span<const weights::Operand> model_operands() const { return operands.first(operands.size() - statistics); }
+  std::span<const weights::Operand> statistic_operands() const { return operands.last(statistics); }
   std::int64_t elements() const { return operands.front().tensor->elements(); }
   bool wide() const { return weights::needs_double(operands); }
 };
@@ -49,6 +54,7 @@ struct Binding {
   std::vector<Lookup> models;  // one a model that takes part, base left out
   std::vector<std::string> model_names;
   std::vector<std::string>* warnings = nullptr;
+  std::size_t statistics = 0;  // as in the tensor's pass
 };
 
 // A method with its parameters, for all output tensors of a plan.
@@ -62,8 +68,16 @@ class Program {
   virtual bool wants_survey() const { return false; }
   virtual void survey(std::span<const TensorPass>) {}
   virtual void merge(std::size_t index, const TensorPass& pass) = 0;
-  // Bytes of memory beyond the passes' scratch that merge() needs for a tensor: whole-tensor methods.
+  // Bytes of memory beyond the passes' scratch that merge() needs for a tensor: whole-tensor methods. Where it is not
+  // 0, no other tensor is merged at the same time.
   virtual std::uint64_t extra_memory(std::size_t) const { return 0; }
+};
+
+// What a merge reads besides the weights: one tensor of each model's statistics file (checkpoint/statistics.h), which
+// the model parameter `parameter` names. A tensor that no file has it for is merged without.
+struct StatisticsUse {
+  std::string parameter;
+  checkpoint::Statistic kind = checkpoint::Statistic::kFisher;
 };
 
 struct Method {
@@ -75,6 +89,7 @@ struct Method {
   std::unique_ptr<Program> (*program)() = nullptr;
   std::vector<Field> (*parameters)() = nullptr;  // described, not bound: for help and docs
   std::vector<Field> (*model_parameters)() = nullptr;
+  std::optional<StatisticsUse> statistics = std::nullopt;
 };
 
 // The formula of a method as streamed passes.

@@ -7,6 +7,7 @@
 #include "solera/base/text.h"
 #include "solera/merge/methods/arcee_fusion.h"
 #include "solera/merge/methods/breadcrumbs.h"
+#include "solera/merge/methods/fisher.h"
 #include "solera/merge/methods/karcher.h"
 #include "solera/merge/methods/linear.h"
 #include "solera/merge/methods/model_stock.h"
@@ -16,6 +17,7 @@
 #include "solera/merge/methods/passthrough.h"
 #include "solera/merge/methods/ram.h"
 #include "solera/merge/methods/ramplus_tl.h"
+#include "solera/merge/methods/regmean.h"
 #include "solera/merge/methods/sce.h"
 #include "solera/merge/methods/slerp.h"
 #include "solera/merge/methods/task_arithmetic.h"
@@ -25,11 +27,12 @@
 namespace solera::merge {
 
 std::span<const Method> methods() {
-  static const std::vector<Method> kMethods = {
-      linear_method(),      slerp_method(),       task_arithmetic_method(), ties_method(),
-      breadcrumbs_method(), model_stock_method(), nuslerp_method(),         multislerp_method(),
-      karcher_method(),     nearswap_method(),    arcee_fusion_method(),    sce_method(),
-      ram_method(),         ramplus_tl_method(),  passthrough_method(),     wise_ft_method()};
+  static const std::vector<Method> kMethods = {linear_method(),   slerp_method(),        task_arithmetic_method(),
+                                               ties_method(),     breadcrumbs_method(),  model_stock_method(),
+                                               nuslerp_method(),  multislerp_method(),   karcher_method(),
+                                               nearswap_method(), arcee_fusion_method(), sce_method(),
+                                               ram_method(),      ramplus_tl_method(),   passthrough_method(),
+                                               wise_ft_method(),  fisher_method(),       regmean_method()};
   return kMethods;
 }
 

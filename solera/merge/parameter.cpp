@@ -55,6 +55,8 @@ bool in_range(double value, std::string_view range) {
 Field& Field::mergekit(double value) { return mergekit(exact_text(value)); }
 Field& Field::mergekit(bool value) { return mergekit(std::string(value ? "true" : "false")); }
 
+bool Field::is_file() const { return std::holds_alternative<FilePath*>(target); }
+
 bool Field::discrete() const {
   return !std::holds_alternative<double*>(target) && !std::holds_alternative<std::int64_t*>(target);
 }
@@ -63,6 +65,7 @@ std::string Field::default_text() const {
   return std::visit(
       Overload{[](const double* p) { return exact_text(*p); }, [](const std::int64_t* p) { return std::to_string(*p); },
                [](const bool* p) { return std::string(*p ? "true" : "false"); },
+               [](const FilePath* p) { return p->path; },
                [this](const EnumTarget& e) {
                  const auto names = choices();
                  const auto i = static_cast<std::size_t>(e.get());
@@ -81,7 +84,8 @@ std::vector<std::string> Field::choices() const {
 }
 
 std::optional<std::string> Field::assign(const Node& value, Rules rules) const {
-  if (!value.is_scalar()) throw not_a(*this, value, discrete() ? "a value" : "a number");
+  if (!value.is_scalar())
+    throw not_a(*this, value, is_file() ? "the name of a file" : discrete() ? "a value" : "a number");
   const auto check = [&](double number) -> std::optional<std::string> {
     if (!std::isfinite(number)) throw usage_error(cat(given(*this, value), ", not finite"), value.where());
     if (in_range(number, range)) return std::nullopt;
@@ -109,6 +113,11 @@ std::optional<std::string> Field::assign(const Node& value, Rules rules) const {
                                    number && (*number == 0 || *number == 1) ? *number == 1 : value.try_bool();
                                if (!truth) throw not_a(*this, value, "true or false");
                                *p = *truth;
+                               return std::nullopt;
+                             },
+                             [&](FilePath* p) -> std::optional<std::string> {
+                               if (value.as_text().empty()) throw not_a(*this, value, "the name of a file");
+                               p->path = value.as_text();
                                return std::nullopt;
                              },
                              [&](const EnumTarget& e) -> std::optional<std::string> {

@@ -32,7 +32,10 @@ struct EnumTarget {
   std::function<void(int)> set;
   std::function<int()> get;
 };
-using FieldTarget = std::variant<double*, std::int64_t*, bool*, EnumTarget>;
+struct FilePath {
+  std::string path;  // as the configuration writes it
+};
+using FieldTarget = std::variant<double*, std::int64_t*, bool*, EnumTarget, FilePath*>;
 
 struct Field {
   std::string name, meaning, range;
@@ -64,6 +67,7 @@ struct Field {
   }
 
   std::string default_text() const;          // the present value of the target
+  bool is_file() const;                      // names a file
   bool discrete() const;                     // a gradient picks one of its values instead of going between two
   std::vector<std::string> choices() const;  // of an enumeration: the names in `range`
   // Reads a scalar into the target. Under mergekit's rules a number outside the range is taken as it is and reported

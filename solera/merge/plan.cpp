@@ -13,6 +13,7 @@
 #include "solera/merge/methods.h"
 #include "solera/merge/names.h"
 #include "solera/merge/settings.h"
+#include "solera/merge/statistics_files.h"
 
 namespace solera::merge {
 namespace {
@@ -49,13 +50,14 @@ void require_patterns_match(const std::vector<std::vector<Match>>& slices, const
 class Planner {
  public:
   Planner(const MergeConfig& config, const Method& method, const Inputs& inputs, const Slice& slice,
-          const PlanOptions& options, Program& program, std::vector<std::string>& warnings)
+          const PlanOptions& options, Program& program, StatisticsFiles& statistics, std::vector<std::string>& warnings)
       : config_(config),
         inputs_(inputs),
         slice_(slice),
         options_(options),
         program_(program),
         settings_(config, method, slice.own_parameters),
+        statistics_(statistics),
         method_(method),
         warnings_(warnings) {}
 
@@ -214,12 +216,16 @@ class Planner {
     binding.rules = config_.rules;
     binding.warnings = &warnings_;
     binding.global = settings_.global(place_of(match));
+    std::vector<std::size_t> models;
     for (std::size_t k = 0; k < slice_.merged.size(); ++k) {
       const std::size_t model = slice_.merged[k];
       if (!match.tensors[model]) continue;
+      models.push_back(model);
       binding.models.push_back(settings_.of_model(slice_.parameters[k], place_of(match, match.names[model])));
       binding.model_names.push_back(inputs_.labels[model]);
     }
+    for (weights::Operand& one : statistics_.of(match, models, binding.models)) plan.operands.push_back(std::move(one));
+    plan.statistics = binding.statistics = plan.operands.size() - present.size();
     try {
       program_.bind(plan.bound, binding);
     } catch (const Error& error) {
@@ -243,6 +249,7 @@ class Planner {
   const PlanOptions& options_;
   Program& program_;
   Settings settings_;
+  StatisticsFiles& statistics_;
   const Method& method_;
   std::vector<std::string>& warnings_;
   std::map<std::string, int> layers_;  // of each stack, without stacking
@@ -252,13 +259,14 @@ class Planner {
 // All slices, and a warning for each condition of a parameter that fits nothing.
 std::vector<TensorPlan> plan_tensors(const MergeConfig& config, const Method& method, const Inputs& inputs,
                                      const std::vector<std::vector<Match>>& matches, const PlanOptions& options,
-                                     Program& program, std::vector<std::string>& warnings) {
+                                     Program& program, StatisticsFiles& statistics,
+                                     std::vector<std::string>& warnings) {
   std::vector<TensorPlan> tensors;
   std::vector<std::vector<TensorPlace>> places(inputs.slices.size());  // by the entry of the file
   std::size_t bound = 0;
   for (std::size_t k = 0; k < inputs.slices.size(); ++k) {
     const Slice& slice = inputs.slices[k];
-    Planner planner(config, method, inputs, slice, options, program, warnings);
+    Planner planner(config, method, inputs, slice, options, program, statistics, warnings);
     for (TensorPlan& tensor : planner.plan(matches[k], bound, places[slice.entry]))
       tensors.push_back(std::move(tensor));
   }
@@ -333,7 +341,10 @@ Plan make_plan(MergeConfig config, const PlanOptions& options) {
   if (config.tokenizer) plan.tokenizer = merge_tokenizers(config, inputs, matches, plan.warnings);
   if (config.chat_template) plan.chat_template = chosen_chat_template(*config.chat_template, inputs);
   require_patterns_match(matches, options);
-  plan.tensors = plan_tensors(config, *plan.method, inputs, matches, options, *plan.program, plan.warnings);
+  StatisticsFiles statistics(config, *plan.method, inputs);
+  plan.tensors = plan_tensors(config, *plan.method, inputs, matches, options, *plan.program, statistics, plan.warnings);
+  statistics.finish(plan.warnings);
+  plan.statistics = statistics.release();
   if (inputs.stacked) require_one_size(inputs, plan.tensors);
   keep_each_once(plan.warnings);
   if (std::none_of(plan.tensors.begin(), plan.tensors.end(),
@@ -354,6 +365,13 @@ Plan make_plan(MergeConfig config, const PlanOptions& options) {
   return plan;
 }
 
+std::vector<const checkpoint::Checkpoint*> Plan::inputs() const {
+  std::vector<const checkpoint::Checkpoint*> all;
+  for (const auto& model : models) all.push_back(model.get());
+  for (const auto& file : statistics) all.push_back(&file->file());
+  return all;
+}
+
 std::uint64_t Plan::bytes_to_read() const {
   std::uint64_t bytes = 0;
   for (const TensorPlan& tensor : tensors)
@@ -366,8 +384,8 @@ std::uint64_t Plan::bytes_to_write() const { return layout.total_bytes(); }
 std::string Plan::hash() const {
   Hasher hasher;
   hasher.add("solera merge plan 1").add(method->name).add(config.rules == Rules::kPaper ? "paper" : "mergekit");
-  for (const auto& model : models)
-    for (const checkpoint::FileIdentity& file : model->files())
+  for (const checkpoint::Checkpoint* input : inputs())
+    for (const checkpoint::FileIdentity& file : input->files())
       hasher.add(file.path).add(file.size).add(static_cast<std::uint64_t>(file.modified_ns)).add(file.header_hash);
   for (const TensorPlan& tensor : tensors) {
     hasher.add(tensor.out.name).add(static_cast<std::uint64_t>(tensor.out.dtype)).add(shape_text(tensor.out.shape));

@@ -25,6 +25,7 @@
 
 #include "solera/base/pattern.h"
 #include "solera/checkpoint/checkpoint.h"
+#include "solera/checkpoint/statistics.h"
 #include "solera/checkpoint/writer.h"
 #include "solera/merge/config.h"
 #include "solera/merge/method.h"
@@ -45,8 +46,9 @@ struct TensorPlan {
   enum class Action { kMerge, kCopy } action = Action::kMerge;
   std::vector<weights::Operand> operands;  // as TensorPass wants them; one for a copy
   bool has_base = false;
-  std::size_t bound = 0;  // number in the program, for kMerge
-  std::string note;       // why a copy: "integer tensor", "not selected", "only in fine-a"
+  std::size_t statistics = 0;  // the last so many operands
+  std::size_t bound = 0;       // number in the program, for kMerge
+  std::string note;            // why a copy: "integer tensor", "not selected", "only in fine-a"
 };
 
 // Output layers [first, end), and where they come from: layer k of the output is layer k - first + From::first.
@@ -63,19 +65,21 @@ struct Plan {
   MergeConfig config;
   const Method* method = nullptr;
   std::vector<std::unique_ptr<checkpoint::Checkpoint>>
-      models;                                // all inputs, base first where there is one; addresses stable
-  std::vector<std::string> labels;           // their names in messages
-  std::vector<std::string> hub_names;        // "org/name" of those from the hub's cache, else ""
-  int donor = 0;                             // whose config and side files are carried
-  std::vector<LayerRun> layers;              // where layers are stacked; empty otherwise
-  std::vector<TensorPlan> tensors;           // sorted by output name; as layout.tensors
-  std::optional<MergedTokenizer> tokenizer;  // where the file asks for one
-  std::string chat_template;                 // likewise; may be empty
+      models;                          // all inputs, base first where there is one; addresses stable
+  std::vector<std::string> labels;     // their names in messages
+  std::vector<std::string> hub_names;  // "org/name" of those from the hub's cache, else ""
+  std::vector<std::unique_ptr<checkpoint::Statistics>> statistics;  // files that the models' parameters name
+  int donor = 0;                                                    // whose config and side files are carried
+  std::vector<LayerRun> layers;                                     // where layers are stacked; empty otherwise
+  std::vector<TensorPlan> tensors;                                  // sorted by output name; as layout.tensors
+  std::optional<MergedTokenizer> tokenizer;                         // where the file asks for one
+  std::string chat_template;                                        // likewise; may be empty
   checkpoint::Layout layout;
   std::unique_ptr<Program> program;
   std::vector<std::string> warnings;  // each once
 
-  std::uint64_t bytes_to_read() const;  // one pass over all inputs
+  std::vector<const checkpoint::Checkpoint*> inputs() const;  // models and statistics: every file that is read
+  std::uint64_t bytes_to_read() const;                        // one pass over all inputs
   std::uint64_t bytes_to_write() const;
   std::string hash() const;  // method, parameters, inputs' identity, layout: what a resume must agree on
 };

@@ -45,7 +45,8 @@ class Family {
       text += "  - model: " + path(names[static_cast<std::size_t>(i)]) + "\n";
       std::string parameters;
       for (const Field& field : method.model_parameters())
-        parameters += (parameters.empty() ? "" : ", ") + field.name + ": " + some_value(field, i);
+        parameters += (parameters.empty() ? "" : ", ") + field.name + ": " +
+                      (field.is_file() ? measured(names[static_cast<std::size_t>(i)]) : some_value(field, i));
       if (!parameters.empty()) text += "    parameters: {" + parameters + "}\n";
     }
     text += "parameters: {";
@@ -65,6 +66,31 @@ class Family {
   static std::string some_value(const Field& field, int model) {
     if (field.name == "remove") return "0.05";
     return field.choices().empty() ? number_text(0.31 + 0.07 * model) : field.choices().front();
+  }
+
+  // Statistics of a model, as every method that reads some wants them: of all tensors that can have any.
+  std::string measured(const std::string& model) const {
+    const std::string file = path(model + "-measured");
+    if (exists(file)) return file;  // an input stays as it is between a kill and the resumption
+    std::vector<checkpoint::NamedBytes> tensors = {test::tensor("n", DType::kI64, {}, {12})};
+    const auto weights = checkpoint::open_checkpoint(path(model));
+    for (const auto& tensor : weights.tensors()) {
+      if (!checkpoint::is_float(tensor.dtype)) continue;
+      const RandomStream stream({.seed = 2, .purpose = model, .name = tensor.name});
+      std::vector<double> fisher(static_cast<std::size_t>(tensor.elements()));
+      for (std::size_t i = 0; i < fisher.size(); ++i) fisher[i] = i % 4 == 1 ? 0 : stream.uniform(i);
+      tensors.push_back(test::tensor(tensor.name + ".fisher", DType::kF32, tensor.shape, fisher));
+      const auto in = static_cast<std::size_t>(checkpoint::input_features(tensor.shape));
+      if (in == 0) continue;
+      std::vector<double> gram(in * in);  // of two vectors and the identity
+      for (std::size_t i = 0; i < in; ++i)
+        for (std::size_t j = 0; j < in; ++j)
+          gram[i * in + j] =
+              (i == j) + stream.normal(i) * stream.normal(j) + stream.normal(in + i) * stream.normal(in + j);
+      const auto size = static_cast<std::int64_t>(in);
+      tensors.push_back(test::tensor(tensor.name + ".gram", DType::kBF16, {size, size}, gram));
+    }
+    return test::write_model(file, tensors);
   }
 
   void write(std::uint64_t model, std::int64_t poisoned) {

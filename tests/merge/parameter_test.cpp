@@ -75,6 +75,31 @@ TEST(Parameter, WhatIsNoValueIsRefusedWithItsPlace) {
             "\"glucose\" and \"fructose\" are both given, and are one parameter (w.yaml:1:24); keep one of them");
 }
 
+struct Cellar {
+  FilePath map;
+};
+template <class Visitor>
+void fields(Cellar& c, Visitor&& field) {
+  field("map", c.map, "of the cellar").must();
+}
+
+TEST(Parameter, AFileIsNamedByItsText) {
+  Cellar cellar;
+  std::vector<Field> list = fields_of(cellar);
+  std::vector<std::string> warnings;
+  resolve_fields(list, from("{map: below/12.txt}"), Rules::kMergekit, "", warnings);
+  EXPECT_EQ(cellar.map.path, "below/12.txt");
+  EXPECT_TRUE(list[0].is_file());
+  EXPECT_TRUE(list[0].discrete());
+  EXPECT_EQ(list[0].default_text(), "below/12.txt");
+  const auto message = [&](const std::string& yaml) {
+    return test::message_of([&] { resolve_fields(list, from(yaml), Rules::kMergekit, "", warnings); });
+  };
+  EXPECT_EQ(message("{map: [a, b]}"), "\"map\" is not a single value (w.yaml:1:7); give the name of a file");
+  EXPECT_EQ(message("{map: ''}"), "\"map\" is \"\", not the name of a file (w.yaml:1:7)");
+  EXPECT_EQ(message("{}"), "missing parameter \"map\"");
+}
+
 TEST(Parameter, OutsideItsRangeIsAWarningOrAnError) {
   std::vector<std::string> warnings;
   EXPECT_EQ(resolved("{sugar: 0, years: 0}", Rules::kMergekit, &warnings), "sugar 0, years 0, oak false, taste dry");
