@@ -138,8 +138,7 @@ TEST_F(CheckpointTest, WhatIsNoModelIsNamed) {
     return message_of([&] { open_checkpoint(folder_ / name); });
   };
   const std::string at = folder_.path() + "/";
-  EXPECT_EQ(message("m.gguf", "GGUF\3\0\0\0"),
-            "not a GGUF file: 5 bytes are too few for a header (" + at + "m.gguf)");
+  EXPECT_EQ(message("m.gguf", "GGUF\3\0\0\0"), "not a GGUF file: 5 bytes are too few for a header (" + at + "m.gguf)");
   EXPECT_EQ(message("l.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
             at + "l.safetensors is a Git LFS pointer, not the file itself; run `git lfs pull`");
   EXPECT_EQ(message("notes.txt", "hello"), at + "notes.txt is not a safetensors, GGUF, PyTorch or NumPy .npz file");

@@ -118,8 +118,9 @@ TEST_F(StatisticsMerge, WhatIsMissingIsNamed) {
   EXPECT_EQ(refusal(yaml("fisher", "a.stats", "")),
             "missing parameter \"fisher\" for b.safetensors at bn.running_mean (f.yaml); give it to the model, or for "
             "the whole file under parameters");
-  EXPECT_EQ(refusal(yaml("fisher", "a.stats", "b.stat")),
-            "b.stat.safetensors: no such file (f.yaml:4:49); looked for it in the working folder and in " + folder_.path());
+  EXPECT_EQ(
+      refusal(yaml("fisher", "a.stats", "b.stat")),
+      "b.stat.safetensors: no such file (f.yaml:4:49); looked for it in the working folder and in " + folder_.path());
   EXPECT_EQ(refusal(yaml("fisher", "a.stats", "a")),
             "no tensor n (a.safetensors); a statistics file says how many "
             "examples it was measured on");
