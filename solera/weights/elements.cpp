@@ -96,16 +96,16 @@ HWY_INLINE bool load_halves(const std::byte* source, std::size_t n, float* HWY_R
     largest = hn::Max(largest, hn::And(codes, magnitude));
     return hn::BitCast(df, Coding::unpack(du, hn::PromoteTo(du, codes)));
   };
-  const auto step = [&] {
-    hn::StoreU(finish(df, unpacked(halves + i), i), df, target + i);
-    i += lanes;
-  };
-  while (i + 2 * lanes <= n) {
+  const auto step = [&](std::size_t at) { hn::StoreU(finish(df, unpacked(halves + at), at), df, target + at); };
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
     __builtin_prefetch(halves + i + kAhead, 0, 2);
-    step();
-    step();
+    step(i);
+    step(i + lanes);
   }
-  if (i + lanes <= n) step();
+  if (i + lanes <= n) {
+    step(i);
+    i += lanes;
+  }
   if (i < n) {
     std::uint16_t in[HWY_MAX_BYTES / 4] = {};
     float out[HWY_MAX_BYTES / 4];
