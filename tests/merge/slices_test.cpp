@@ -188,6 +188,29 @@ TEST_F(Slices, OverAllLayersAreTheWholeModel) {
   EXPECT_EQ(plan(sliced).hash(), plan(whole).hash());
 }
 
+// Slices bind tensors in another order than that of their names; what a look at the whole model finds belongs to each.
+TEST_F(Slices, KeepExactlyTheirShareOfAWholeModelsEqualChanges) {
+  for (const double value : {0.0, 1.0})
+    model(value == 0 ? "base" : "a", {filled("model.embed_tokens.weight", {2}, checkpoint::DType::kF32, value),
+                                      filled("model.layers.0.w", {3}, checkpoint::DType::kF32, value),
+                                      filled("model.layers.1.w", {7}, checkpoint::DType::kF32, value),
+                                      filled("model.norm.weight", {1}, checkpoint::DType::kF32, value),
+                                      filled("lm_head.weight", {5}, checkpoint::DType::kF32, value)});
+  Plan p = plan(
+      "merge_method: ties\nrules: paper\nbase_model: base\nparameters: {weight: 1, density: 0.5}\nslices:\n"
+      "  - sources: [{model: base, layer_range: [0, 1]}, {model: a, layer_range: [0, 1]}]\n"
+      "  - sources: [{model: base, layer_range: [1, 2]}, {model: a, layer_range: [1, 2]}]\n",
+      {.single_file = true});
+  EXPECT_NE(p.tensors[0].bound, 0u);
+  const std::string out = folder_ / "out.safetensors";
+  execute(p, {.out = out}, no_progress());
+  const auto merged = checkpoint::open_checkpoint(out);
+  double kept = 0;
+  for (const auto& tensor : merged.tensors())
+    for (const double value : test::values(merged, tensor.name)) kept += value;
+  EXPECT_EQ(kept, 9);  // of 18
+}
+
 TEST_F(Slices, PairTheLastSourcesWithTheFirstUnderMergekitsRules) {
   for (const char* name : {"a", "b", "c"}) llama(name, 1);
   const std::string text =
