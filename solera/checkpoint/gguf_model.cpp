@@ -58,9 +58,9 @@ class Reader {
   Heads heads() const {
     const std::int64_t query = required("attention.head_count");
     const bool grouped = file_.find(own("attention.head_count_kv")) != nullptr;
-    const auto size = whole(own("attention.key_length"));
+    const bool sized = file_.find(own("attention.key_length")) != nullptr;
     return {query, grouped ? required("attention.head_count_kv") : query,
-            size.value_or(required("embedding_length") / query)};
+            sized ? required("attention.key_length") : required("embedding_length") / query};
   }
 
   void copy_whole(std::string_view key, const char* to, Node& config) const {

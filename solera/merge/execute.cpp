@@ -168,7 +168,8 @@ class Run {
       if (!plan_.layout.index.empty())
         write_atomically(join_path(staging_, "model.safetensors.index.json"), plan_.layout.index);
       const checkpoint::Checkpoint& donor = *plan_.models[static_cast<std::size_t>(plan_.donor)];
-      if (donor.is_folder()) checkpoint::carry_side_files(donor, staging_, output_config(plan_));
+      if (donor.is_folder() || !donor.config().is_null())  // a GGUF file has a config, too
+        checkpoint::carry_side_files(donor, staging_, output_config(plan_));
       if (plan_.tokenizer) write_tokenizer(*plan_.tokenizer, *plan_.models[plan_.tokenizer->donor], staging_);
       write_chat_template(plan_.chat_template, staging_);
       if (options_.model_card) write_model_card(plan_, staging_, file_name(options_.out));

@@ -147,6 +147,9 @@ TEST(GgufModelTest, RefusesWhatItDoesNotKnow) {
   file.metadata.u32("llama.attention.key_length", 6);
   EXPECT_EQ(refusal(file), "model.layers.0.self_attn.q_proj.weight is [8, 8], but has 2 heads of 6 rows (f.gguf)");
   file = little_file("llama");
+  file.metadata.u32("llama.attention.key_length", 0);
+  EXPECT_EQ(refusal(file), "llama.attention.key_length is 0, not a count (f.gguf)");
+  file = little_file("llama");
   file.metadata.u32("llama.attention.head_count_kv", 0);
   EXPECT_EQ(refusal(file), "llama.attention.head_count_kv is 0, not a count (f.gguf)");
   TestGguf bare;
