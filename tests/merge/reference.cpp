@@ -1,0 +1,647 @@
+#include "tests/merge/reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numbers>
+#include <numeric>
+
+namespace solera::merge::reference {
+namespace {
+
+constexpr double kMargin = 1e-6;  // relative; float32 resolves 6e-8
+
+double dot(const Vector& a, const Vector& b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); }
+double norm(const Vector& a) { return std::sqrt(dot(a, a)); }
+
+Vector added(double c, const Vector& a, double d, const Vector& b) {
+  Vector sum(a.size());
+  for (std::size_t i = 0; i < a.size(); ++i) sum[i] = c * a[i] + d * b[i];
+  return sum;
+}
+Vector scaled(double c, const Vector& a) { return added(c, a, 0, a); }
+
+std::vector<Vector> changes_of(const Tensor& tensor) {
+  if (tensor.base.empty()) return tensor.models;
+  std::vector<Vector> changes;
+  for (const Vector& model : tensor.models) changes.push_back(added(1, model, -1, tensor.base));
+  return changes;
+}
+
+Vector on_base(const Tensor& tensor, const Vector& change) {
+  return tensor.base.empty() ? change : added(1, tensor.base, 1, change);
+}
+
+Answer decided(Vector values) {
+  const std::size_t n = values.size();
+  return {std::move(values), std::vector<bool>(n)};
+}
+
+std::int64_t floor_count(double share, std::size_t n) {
+  return static_cast<std::int64_t>(std::floor(share * static_cast<double>(n) + 1e-9));
+}
+
+std::size_t row_length(const Tensor& tensor) {
+  return tensor.shape.empty() ? 1 : static_cast<std::size_t>(tensor.shape.back());
+}
+
+double weight_sum(const Tensor& tensor) {
+  double sum = 0;
+  for (const Values& one : tensor.each) sum += one.at("weight");
+  return std::abs(sum) < 1e-8 ? 1 : sum;
+}
+
+// --- means and arcs ---------------------------------------------------------------------------------------------
+
+Answer weighted_mean(const Tensor& tensor, bool normalize) {
+  Vector sum(tensor.models[0].size());
+  double total = 0;
+  for (std::size_t m = 0; m < tensor.models.size(); ++m) {
+    sum = added(1, sum, tensor.each[m].at("weight"), tensor.models[m]);
+    total += tensor.each[m].at("weight");
+  }
+  return decided(normalize ? scaled(1 / total, sum) : sum);
+}
+
+Answer linear(const Tensor& tensor) { return weighted_mean(tensor, tensor.global.at("normalize") != 0); }
+
+Answer wise_ft(const Tensor& tensor) {
+  const double alpha = tensor.global.at("alpha");
+  return decided(added(1 - alpha, tensor.base, alpha, tensor.models[0]));
+}
+
+Answer passthrough(const Tensor& tensor) { return decided(scaled(tensor.each[0].at("scale"), tensor.models[0])); }
+
+Vector arc(double t, double angle, const Vector& a, const Vector& b) {
+  return added(std::sin((1 - t) * angle) / std::sin(angle), a, std::sin(t * angle) / std::sin(angle), b);
+}
+
+Answer slerp(const Tensor& tensor) {
+  const Vector &a = tensor.base, &b = tensor.models[0];
+  const double t = tensor.global.at("t"), na = norm(a), nb = norm(b);
+  const double cosine = dot(a, b) / (na > 1e-8 ? na : 1) / (nb > 1e-8 ? nb : 1);
+  Answer answer = decided(std::abs(cosine) > 0.9995 ? added(1 - t, a, t, b) : arc(t, std::acos(cosine), a, b));
+  if (std::abs(std::abs(cosine) - 0.9995) < 1e-9) answer.undecided.assign(a.size(), true);
+  return answer;
+}
+
+Vector nuslerp_of(double t, const Vector& a, const Vector& b) {
+  const double cosine = dot(a, b) / (std::max(norm(a), 1e-7) * std::max(norm(b), 1e-7));
+  if (1 - cosine * cosine <= 1e-12) return added(1 - t, a, t, b);
+  return arc(t, std::acos(std::clamp(cosine, -1.0, 1.0)), a, b);
+}
+
+Answer nuslerp(const Tensor& tensor) {
+  const std::vector<Vector> x = changes_of(tensor);
+  const double w0 = tensor.each[0].at("weight"), w1 = tensor.each[1].at("weight");
+  const double t = std::abs(w0 + w1) < 1e-6 ? 0.5 : w1 / (w0 + w1);
+  if (tensor.global.at("nuslerp_flatten") != 0 || tensor.shape.size() < 2)
+    return decided(on_base(tensor, nuslerp_of(t, x[0], x[1])));
+  // Vectors along the last axis, or along the first: `step` apart.
+  const std::size_t n = x[0].size();
+  const bool columns = tensor.global.at("nuslerp_row_wise") != 0;
+  const std::size_t length = columns ? static_cast<std::size_t>(tensor.shape[0]) : row_length(tensor);
+  const std::size_t step = columns ? n / length : 1;
+  Vector result(n);
+  for (std::size_t v = 0; v < n / length; ++v) {
+    const std::size_t first = columns ? v : v * length;
+    Vector a(length), b(length);
+    for (std::size_t i = 0; i < length; ++i) a[i] = x[0][first + i * step], b[i] = x[1][first + i * step];
+    const Vector one = nuslerp_of(t, a, b);
+    for (std::size_t i = 0; i < length; ++i) result[first + i * step] = one[i];
+  }
+  return decided(on_base(tensor, result));
+}
+
+Answer multislerp(const Tensor& tensor) {
+  const std::vector<Vector> x = changes_of(tensor);
+  if (x.size() == 1) return decided(on_base(tensor, x[0]));
+  const double eps = tensor.global.at("eps");
+  const double total = tensor.global.at("normalize_weights") != 0 ? weight_sum(tensor) : 1;
+  Vector mean(x[0].size());
+  double length = 0;
+  for (std::size_t m = 0; m < x.size(); ++m) {
+    const double w = tensor.each[m].at("weight") / total;
+    mean = added(1, mean, w / (norm(x[m]) + eps), x[m]);
+    length += w * norm(x[m]);
+  }
+  if (norm(mean) < eps) return decided(on_base(tensor, mean));  // all of them zero: the others are refused
+  return decided(on_base(tensor, scaled(length * std::cos(eps) / norm(mean), mean)));
+}
+
+Answer karcher(const Tensor& tensor) {
+  const double tol = tensor.global.at("tol");
+  std::vector<Vector> units;
+  double length = 0;
+  for (const Vector& x : tensor.models) {
+    length += norm(x) / static_cast<double>(tensor.models.size());
+    if (norm(x) > tol) units.push_back(scaled(1 / norm(x), x));
+  }
+  if (units.empty()) return decided(Vector(tensor.models[0].size()));
+  const double share = 1 / static_cast<double>(units.size());
+  Vector u(units[0].size());
+  for (const Vector& unit : units) u = added(1, u, share, unit);
+  u = norm(u) < tol ? units[0] : scaled(1 / norm(u), u);
+  for (int step = 0; step < static_cast<int>(tensor.global.at("max_iter")); ++step) {
+    Vector tangent(u.size());
+    for (const Vector& unit : units) {
+      const double angle = std::acos(std::clamp(dot(u, unit), -1.0, 1.0));
+      if (angle < tol) continue;
+      tangent = added(1, tangent, share * angle / std::sin(angle), added(1, unit, -std::cos(angle), u));
+    }
+    const double size = norm(tangent);
+    if (size < tol) break;
+    u = added(std::cos(size), u, std::sin(size) / size, tangent);
+    u = scaled(1 / norm(u), u);
+  }
+  return decided(scaled(length, u));
+}
+
+Answer model_stock(const Tensor& tensor) {
+  const std::vector<Vector> changes = changes_of(tensor);
+  const std::size_t length = tensor.global.at("filter_wise") != 0 ? row_length(tensor) : tensor.base.size();
+  const auto n = static_cast<double>(changes.size());
+  Vector result(tensor.base.size());
+  for (std::size_t first = 0; first < result.size(); first += length) {
+    const auto piece = [&](const Vector& v) {
+      return Vector(v.begin() + static_cast<std::ptrdiff_t>(first),
+                    v.begin() + static_cast<std::ptrdiff_t>(first + length));
+    };
+    double cosines = 0;
+    for (std::size_t a = 0; a < changes.size(); ++a)
+      for (std::size_t b = a + 1; b < changes.size(); ++b) {
+        const Vector p = piece(changes[a]), q = piece(changes[b]);
+        cosines += std::clamp(dot(p, q) / std::max(norm(p) * norm(q), 1e-6), -1.0, 1.0);
+      }
+    const double c = cosines / (n * (n - 1) / 2), divisor = 1 + (n - 1) * c;
+    const double t = std::abs(divisor) < 1e-6 ? 0 : n * c / divisor;
+    for (std::size_t i = first; i < first + length; ++i) {
+      double mean = 0;
+      for (const Vector& change : changes) mean += change[i] / n;
+      result[i] = tensor.base[i] + t * mean;
+    }
+  }
+  return decided(result);
+}
+
+Answer nearswap(const Tensor& tensor) {
+  const double t = tensor.global.at("t");
+  Vector result(tensor.base.size());
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    const double a = tensor.base[i], b = tensor.models[0][i];
+    const double w = std::clamp(t / std::max(std::abs(a - b), 1e-6), 0.0, 1.0);
+    result[i] = w * b + (1 - w) * a;
+  }
+  return decided(result);
+}
+
+// --- masks of changes -------------------------------------------------------------------------------------------
+
+// The places of all entries, largest magnitude first, equal ones in order.
+std::vector<std::size_t> ranking(const Vector& values) {
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return std::abs(values[a]) > std::abs(values[b]); });
+  return order;
+}
+
+// Zeroes the entries outside ranks [first, last), and marks those whose place float32 does not tell.
+void keep_ranks(Vector& values, std::int64_t first, std::int64_t last, std::vector<bool>& undecided) {
+  const auto n = static_cast<std::int64_t>(values.size());
+  const std::vector<std::size_t> order = ranking(values);
+  const Vector all = values;
+  for (const std::int64_t cut : {first, last}) {
+    if (cut <= 0 || cut >= n || first >= last) continue;
+    const double above = std::abs(all[order[static_cast<std::size_t>(cut - 1)]]);
+    const double below = std::abs(all[order[static_cast<std::size_t>(cut)]]);
+    if (above == below || above - below > kMargin * above) continue;
+    for (std::size_t i = 0; i < all.size(); ++i)
+      if (std::abs(std::abs(all[i]) - above) <= 2 * kMargin * above) undecided[i] = true;
+  }
+  for (std::int64_t r = 0; r < n; ++r)
+    if (r < first || r >= last) values[order[static_cast<std::size_t>(r)]] = 0;
+}
+
+std::pair<std::int64_t, std::int64_t> top_band(const Values&, const Values& model, std::size_t n) {
+  const double density = model.at("density");
+  if (density >= 1) return {0, static_cast<std::int64_t>(n)};
+  return {0, std::max<std::int64_t>(1, floor_count(density, n))};
+}
+
+// `keep` of them after the `remove` largest, of which fewer go where not so many are left.
+std::pair<std::int64_t, std::int64_t> middle_band(const Values& global, const Values& model, std::size_t n) {
+  const auto size = static_cast<std::int64_t>(n);
+  if (model.at("keep") >= 1) return {0, size};
+  const std::int64_t keep = floor_count(model.at("keep"), n), remove = floor_count(model.at("remove"), n);
+  if (keep == 0) return {0, global.at("small_tensor") == 0 ? size : 0};
+  if (global.at("remove_first") == 0) return {std::min(remove, keep), keep};
+  const std::int64_t first = std::min(remove, size - keep);
+  return {first, first + keep};
+}
+
+using Band = std::pair<std::int64_t, std::int64_t> (*)(const Values& global, const Values& model, std::size_t n);
+
+struct Masked {
+  std::vector<Vector> changes;
+  std::vector<bool> undecided;
+};
+
+// Changes of the entries that a band keeps in each of the groups of equal length.
+Masked mask_groups(const Tensor& tensor, Band band, std::size_t length) {
+  Masked masked{changes_of(tensor), std::vector<bool>(tensor.base.size())};
+  for (std::size_t m = 0; m < masked.changes.size(); ++m)
+    for (std::size_t first = 0; first < tensor.base.size(); first += length) {
+      const auto begin = masked.changes[m].begin() + static_cast<std::ptrdiff_t>(first);
+      Vector group(begin, begin + static_cast<std::ptrdiff_t>(length));
+      std::vector<bool> undecided(length);
+      const auto [from, to] = band(tensor.global, tensor.each[m], length);
+      keep_ranks(group, from, to, undecided);
+      std::copy(group.begin(), group.end(), begin);
+      for (std::size_t i = 0; i < length; ++i)
+        if (undecided[i]) masked.undecided[first + i] = true;
+    }
+  return masked;
+}
+
+// granularity: 0 tensor, 1 row, 2 model.
+std::vector<Masked> mask(const std::vector<Tensor>& tensors, Band band) {
+  std::vector<Masked> result;
+  if (tensors[0].global.at("granularity") != 2) {
+    for (const Tensor& tensor : tensors)
+      result.push_back(
+          mask_groups(tensor, band, tensor.global.at("granularity") == 1 ? row_length(tensor) : tensor.base.size()));
+    return result;
+  }
+  Tensor whole = tensors[0];
+  for (std::size_t t = 1; t < tensors.size(); ++t) {
+    whole.base.insert(whole.base.end(), tensors[t].base.begin(), tensors[t].base.end());
+    for (std::size_t m = 0; m < whole.models.size(); ++m)
+      whole.models[m].insert(whole.models[m].end(), tensors[t].models[m].begin(), tensors[t].models[m].end());
+  }
+  const Masked all = mask_groups(whole, band, whole.base.size());
+  std::ptrdiff_t first = 0;
+  for (const Tensor& tensor : tensors) {
+    const auto n = static_cast<std::ptrdiff_t>(tensor.base.size());
+    Masked one;
+    for (const Vector& changes : all.changes)
+      one.changes.emplace_back(changes.begin() + first, changes.begin() + first + n);
+    one.undecided.assign(all.undecided.begin() + first, all.undecided.begin() + first + n);
+    result.push_back(std::move(one));
+    first += n;
+  }
+  return result;
+}
+
+Answer sum_masked(const Tensor& tensor, Masked masked, double factor) {
+  Vector sum(tensor.base.size());
+  for (std::size_t m = 0; m < masked.changes.size(); ++m)
+    sum = added(1, sum, tensor.each[m].at("weight"), masked.changes[m]);
+  const double divisor = tensor.global.at("normalize") != 0 ? weight_sum(tensor) : 1;
+  return {added(1, tensor.base, factor / divisor, sum), std::move(masked.undecided)};
+}
+
+// The sum of votes of element i, and whether its sign is beyond float32's doubt.
+double vote(const Tensor& tensor, const Masked& masked, std::size_t i, bool weighted, bool& doubtful) {
+  double sum = 0, size = 0;
+  for (std::size_t m = 0; m < masked.changes.size(); ++m) {
+    const double one = masked.changes[m][i] * (weighted ? tensor.each[m].at("weight") : 1);
+    sum += one;
+    size += std::abs(one);
+  }
+  doubtful = size > 0 && std::abs(sum) <= kMargin * size && (weighted || sum != 0);
+  return sum;
+}
+
+Answer elect(const Tensor& tensor, Masked masked, double lambda, bool weighted, bool zero_is_positive) {
+  Answer answer = decided(tensor.base);
+  for (std::size_t i = 0; i < tensor.base.size(); ++i) {
+    bool doubtful = false;
+    const double votes = vote(tensor, masked, i, weighted, doubtful);
+    const bool positive = votes > 0 || (votes == 0 && zero_is_positive);
+    double sum = 0, divisor = 0;
+    for (std::size_t m = 0; m < masked.changes.size(); ++m) {
+      const double change = masked.changes[m][i], w = tensor.each[m].at("weight");
+      const double voted = weighted ? w * change : change;
+      if (voted == 0 || (voted > 0) != positive) continue;
+      sum += w * change;
+      divisor += w;
+    }
+    if (tensor.global.at("normalize") == 0 || std::abs(divisor) < 1e-8) divisor = 1;
+    answer.values[i] += lambda * sum / divisor;
+    answer.undecided[i] = doubtful || masked.undecided[i];
+  }
+  return answer;
+}
+
+std::vector<Answer> task_arithmetic(const std::vector<Tensor>& tensors) {
+  std::vector<Answer> answers;
+  for (const Tensor& tensor : tensors)
+    answers.push_back(
+        sum_masked(tensor, {changes_of(tensor), std::vector<bool>(tensor.base.size())}, tensor.global.at("lambda")));
+  return answers;
+}
+
+// Positive minus negative votes of a group, and how many of them are in doubt.
+struct Balance {
+  std::int64_t votes = 0, doubts = 0;
+  bool doubtful() const { return doubts > 0 && std::abs(votes) <= 2 * doubts; }
+};
+
+std::vector<Answer> ties(const std::vector<Tensor>& tensors) {
+  std::vector<Masked> masked = mask(tensors, top_band);
+  const bool weighted = tensors[0].global.at("vote") == 1, majority = tensors[0].global.at("zero_vote") == 0;
+  const double granularity = tensors[0].global.at("granularity");
+  const auto group = [&](std::size_t t, std::size_t i) {
+    return std::pair(granularity == 2 ? 0 : t, granularity == 1 ? i / row_length(tensors[t]) : 0);
+  };
+  std::map<std::pair<std::size_t, std::size_t>, Balance> balances;
+  for (std::size_t t = 0; t < tensors.size(); ++t)
+    for (std::size_t i = 0; i < tensors[t].base.size(); ++i) {
+      bool doubtful = false;
+      const double sum = vote(tensors[t], masked[t], i, weighted, doubtful);
+      balances[group(t, i)].votes += (sum > 0) - (sum < 0);
+      balances[group(t, i)].doubts += doubtful || masked[t].undecided[i];
+    }
+  std::vector<Answer> answers;
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    const double lambda = tensors[t].global.at("lambda");
+    Answer plus = elect(tensors[t], masked[t], lambda, weighted, true);
+    if (majority) {
+      const Answer minus = elect(tensors[t], masked[t], lambda, weighted, false);
+      for (std::size_t i = 0; i < plus.values.size(); ++i) {
+        const Balance& balance = balances[group(t, i)];
+        if (balance.doubtful() && plus.values[i] != minus.values[i]) plus.undecided[i] = true;
+        if (balance.votes < 0) plus.values[i] = minus.values[i];
+      }
+    }
+    answers.push_back(std::move(plus));
+  }
+  return answers;
+}
+
+std::vector<Answer> breadcrumbs(const std::vector<Tensor>& tensors) {
+  std::vector<Masked> masked = mask(tensors, middle_band);
+  std::vector<Answer> answers;
+  for (std::size_t t = 0; t < tensors.size(); ++t)
+    answers.push_back(sum_masked(tensors[t], std::move(masked[t]), tensors[t].global.at("alpha")));
+  return answers;
+}
+
+Answer sce(const Tensor& tensor) {
+  Tensor weighed = tensor;
+  Masked masked{changes_of(tensor), std::vector<bool>(tensor.base.size())};
+  const std::size_t n = tensor.base.size(), models = masked.changes.size();
+  if (const double share = tensor.global.at("select_topk"); share < 1) {
+    Vector variance(n);
+    std::size_t differing = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      double mean = 0;
+      for (const Vector& change : masked.changes) mean += change[i] / static_cast<double>(models);
+      bool differs = false;
+      for (const Vector& change : masked.changes) {
+        variance[i] += (change[i] - mean) * (change[i] - mean) / static_cast<double>(models);
+        differs = differs || change[i] != masked.changes[0][i];
+      }
+      if (!differs) variance[i] = 0;
+      differing += differs;
+    }
+    const Vector all = variance;
+    std::vector<bool> close(n);
+    const std::int64_t keep = floor_count(share, differing);
+    keep_ranks(variance, 0, keep, close);
+    // A different choice changes the shares of the models, and so every element; and here ties are no more exact.
+    const std::vector<std::size_t> order = ranking(all);
+    const auto at = static_cast<std::size_t>(keep);
+    const bool tie =
+        keep > 0 && at < n && all[order[at]] > 0 && all[order[at - 1]] - all[order[at]] <= kMargin * all[order[at - 1]];
+    if (tie) masked.undecided.assign(n, true);
+    for (std::size_t i = 0; i < n; ++i)
+      if (variance[i] == 0)
+        for (Vector& change : masked.changes) change[i] = 0;
+  }
+  double total = 0;
+  for (const Vector& change : masked.changes) total += dot(change, change) / static_cast<double>(n);
+  for (std::size_t m = 0; m < models; ++m)
+    weighed.each[m]["weight"] = total < 1e-6
+                                    ? 1 / static_cast<double>(models)
+                                    : dot(masked.changes[m], masked.changes[m]) / static_cast<double>(n) / total;
+  Answer answer = decided(tensor.base);
+  for (std::size_t i = 0; i < n; ++i) {
+    bool doubtful = false;
+    const bool positive = vote(weighed, masked, i, false, doubtful) >= 0;
+    double sum = 0, divisor = 0;
+    for (std::size_t m = 0; m < models; ++m) {
+      const double change = masked.changes[m][i], w = weighed.each[m].at("weight");
+      if (change == 0 || (change > 0) != positive) continue;
+      sum += w * change;
+      divisor += w;
+    }
+    answer.values[i] += sum / std::max(divisor, 1e-6);
+    answer.undecided[i] = doubtful || masked.undecided[i];
+  }
+  return answer;
+}
+
+Answer ram(const Tensor& tensor, const std::function<double(std::size_t model)>& gain) {
+  const std::vector<Vector> changes = changes_of(tensor);
+  const double epsilon = tensor.global.at("epsilon");
+  Answer answer = decided(tensor.base);
+  for (std::size_t i = 0; i < tensor.base.size(); ++i) {
+    double sum = 0;
+    std::size_t active = 0, last = 0;
+    for (std::size_t m = 0; m < changes.size(); ++m) {
+      if (std::abs(changes[m][i]) <= epsilon) continue;
+      sum += changes[m][i];
+      ++active;
+      last = m;
+    }
+    if (active > 0) answer.values[i] += active == 1 ? gain(last) * sum : sum / static_cast<double>(active);
+  }
+  return answer;
+}
+
+Answer ram(const Tensor& tensor) {
+  return ram(tensor, [](std::size_t) { return 1.0; });
+}
+
+Answer ramplus_tl(const Tensor& tensor) {
+  const std::vector<Vector> changes = changes_of(tensor);
+  const double epsilon = tensor.global.at("epsilon");
+  Vector alone(changes.size()), shared(changes.size());
+  for (std::size_t i = 0; i < tensor.base.size(); ++i) {
+    const auto active =
+        std::count_if(changes.begin(), changes.end(), [&](const Vector& c) { return std::abs(c[i]) > epsilon; });
+    for (std::size_t m = 0; m < changes.size(); ++m)
+      if (std::abs(changes[m][i]) > epsilon) (active == 1 ? alone : shared)[m] += 1;
+  }
+  return ram(tensor, [&](std::size_t m) {
+    const double ratio = shared[m] / std::max(alone[m], epsilon);
+    return 1 + tensor.global.at("r") * std::clamp(ratio, 0.0, tensor.global.at("alpha"));
+  });
+}
+
+Vector softmax(const Vector& row) {
+  const double most = *std::max_element(row.begin(), row.end());
+  Vector result;
+  double sum = 0;
+  for (const double v : row) sum += std::exp(v - most);
+  for (const double v : row) result.push_back(std::exp(v - most) / sum + 1e-8);
+  return result;
+}
+
+Answer arcee_fusion(const Tensor& tensor) {
+  const Vector &a = tensor.base, &b = tensor.models[0];
+  const std::size_t length = row_length(tensor);
+  Vector scores(a.size());
+  for (std::size_t first = 0; first < a.size(); first += length) {
+    const auto row = [&](const Vector& v) {
+      return Vector(v.begin() + static_cast<std::ptrdiff_t>(first),
+                    v.begin() + static_cast<std::ptrdiff_t>(first + length));
+    };
+    const Vector p = softmax(row(b)), q = softmax(row(a));
+    double divergence = 0;
+    for (std::size_t i = 0; i < length; ++i) divergence += p[i] * std::log(p[i] / q[i]);
+    for (std::size_t i = 0; i < length; ++i)
+      scores[first + i] = length < 2 ? 0 : std::abs(b[first + i] - a[first + i]) * std::max(divergence, 0.0);
+  }
+  Vector sorted = scores;
+  std::sort(sorted.begin(), sorted.end());
+  const std::size_t last = a.size() - 1;
+  const double cut = sorted[last / 2] + 1.5 * (sorted[3 * last / 4] - sorted[last / 4]);
+  Answer answer = decided(a);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (scores[i] >= cut) answer.values[i] = b[i];
+    answer.undecided[i] = cut > 0 && std::abs(scores[i] - cut) <= kMargin * cut;
+  }
+  return answer;
+}
+
+// --- with statistics --------------------------------------------------------------------------------------------
+
+std::vector<Answer> fisher(const std::vector<Tensor>& tensors) {
+  Vector norms(tensors[0].models.size());
+  for (const Tensor& tensor : tensors)
+    for (std::size_t m = 0; m < tensor.statistics.size(); ++m)
+      norms[m] += dot(tensor.statistics[m], tensor.statistics[m]);
+  std::vector<Answer> answers;
+  for (const Tensor& tensor : tensors) {
+    if (tensor.statistics.empty()) {
+      answers.push_back(weighted_mean(tensor, true));
+      continue;
+    }
+    Answer answer = decided(tensor.models[0]);
+    for (std::size_t i = 0; i < answer.values.size(); ++i) {
+      double sum = 0, divisor = 0;
+      for (std::size_t m = 0; m < tensor.models.size(); ++m) {
+        const bool floored = m == 0 || tensor.global.at("favor_target") == 0;
+        const double information =
+            floored ? std::max(tensor.statistics[m][i], tensor.global.at("floor")) : tensor.statistics[m][i];
+        const double c = tensor.each[m].at("weight") / (tensor.global.at("normalize") != 0 ? std::sqrt(norms[m]) : 1);
+        sum += c * information * tensor.models[m][i];
+        divisor += c * information;
+      }
+      if (divisor >= 1e-38) answer.values[i] = sum / divisor;
+    }
+    answers.push_back(std::move(answer));
+  }
+  return answers;
+}
+
+// Solves X A = B for X [rows, n], A [n, n], by elimination with pivots.
+Vector solve_right(Vector a, Vector b, std::size_t rows, std::size_t n) {
+  for (std::size_t c = 0; c < n; ++c) {  // columns of A and B are combined
+    std::size_t pivot = c;
+    for (std::size_t k = c; k < n; ++k)
+      if (std::abs(a[c * n + k]) > std::abs(a[c * n + pivot])) pivot = k;
+    for (std::size_t r = 0; r < n; ++r) std::swap(a[r * n + c], a[r * n + pivot]);
+    for (std::size_t r = 0; r < rows; ++r) std::swap(b[r * n + c], b[r * n + pivot]);
+    for (std::size_t k = 0; k < n; ++k) {
+      if (k == c) continue;
+      const double factor = a[c * n + k] / a[c * n + c];
+      for (std::size_t r = 0; r < n; ++r) a[r * n + k] -= factor * a[r * n + c];
+      for (std::size_t r = 0; r < rows; ++r) b[r * n + k] -= factor * b[r * n + c];
+    }
+  }
+  for (std::size_t c = 0; c < n; ++c)
+    for (std::size_t r = 0; r < rows; ++r) b[r * n + c] /= a[c * n + c];
+  return b;
+}
+
+Answer regmean(const Tensor& tensor) {
+  if (tensor.statistics.empty()) return weighted_mean(tensor, true);
+  const std::size_t n =
+      static_cast<std::size_t>(std::llround(std::sqrt(static_cast<double>(tensor.statistics[0].size()))));
+  const std::size_t rows = tensor.models[0].size() / n;
+  const double alpha = tensor.global.at("alpha");
+  double ridge = 0, total = 0;
+  for (std::size_t m = 0; m < tensor.models.size(); ++m) {
+    double diagonal = 0;
+    for (std::size_t j = 0; j < n; ++j) diagonal += tensor.statistics[m][j * n + j] / static_cast<double>(n);
+    ridge += tensor.each[m].at("weight") * diagonal;
+    total += tensor.each[m].at("weight");
+  }
+  ridge *= tensor.global.at("ridge") / total;
+  Vector left(n * n), right(rows * n);
+  for (std::size_t m = 0; m < tensor.models.size(); ++m) {
+    Vector gram = tensor.statistics[m];
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = 0; j < n; ++j) gram[i * n + j] = i == j ? gram[i * n + j] + ridge : alpha * gram[i * n + j];
+    const double w = tensor.each[m].at("weight");
+    left = added(1, left, w, gram);
+    for (std::size_t r = 0; r < rows; ++r)
+      for (std::size_t j = 0; j < n; ++j)
+        for (std::size_t k = 0; k < n; ++k) right[r * n + j] += w * tensor.models[m][r * n + k] * gram[k * n + j];
+  }
+  return decided(solve_right(left, right, rows, n));
+}
+
+// --- the table --------------------------------------------------------------------------------------------------
+
+using OfAll = std::function<std::vector<Answer>(const std::vector<Tensor>&)>;
+
+OfAll one_by_one(Answer (*method)(const Tensor&)) {
+  return [method](const std::vector<Tensor>& tensors) {
+    std::vector<Answer> answers;
+    for (const Tensor& tensor : tensors) answers.push_back(method(tensor));
+    return answers;
+  };
+}
+
+const std::map<std::string, OfAll>& table() {
+  static const std::map<std::string, OfAll> all = {
+      {"linear", one_by_one(linear)},
+      {"slerp", one_by_one(slerp)},
+      {"task_arithmetic", task_arithmetic},
+      {"ties", ties},
+      {"breadcrumbs", breadcrumbs},
+      {"model_stock", one_by_one(model_stock)},
+      {"nuslerp", one_by_one(nuslerp)},
+      {"multislerp", one_by_one(multislerp)},
+      {"karcher", one_by_one(karcher)},
+      {"nearswap", one_by_one(nearswap)},
+      {"arcee_fusion", one_by_one(arcee_fusion)},
+      {"sce", one_by_one(sce)},
+      {"ram", one_by_one(ram)},
+      {"ramplus_tl", one_by_one(ramplus_tl)},
+      {"passthrough", one_by_one(passthrough)},
+      {"wise_ft", one_by_one(wise_ft)},
+      {"fisher", fisher},
+      {"regmean", one_by_one(regmean)},
+  };
+  return all;
+}
+
+}  // namespace
+
+std::vector<Answer> merge(const std::string& method, const std::vector<Tensor>& tensors) {
+  return table().at(method)(tensors);
+}
+
+std::vector<std::string> methods() {
+  std::vector<std::string> names;
+  for (const auto& [name, method] : table()) names.push_back(name);
+  return names;
+}
+
+}  // namespace solera::merge::reference
