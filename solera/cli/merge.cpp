@@ -18,7 +18,7 @@ struct MergeOptions {
   std::vector<std::string> include, exclude;
   std::string parts;
   bool allow_missing = false, allow_nonfinite = false, dry_run = false, force = false, restart = false;
-  bool no_card = false;
+  bool no_card = false, truncate_embeddings = false;
   int threads = hardware_threads();
   std::uint64_t memory = 1ull << 30, shard_bytes = 5'000'000'000;
 };
@@ -32,6 +32,9 @@ void declare(OptionList& options, MergeOptions& target) {
   options.value("--include", "", "PATTERN", "merge only tensors of these names", target.include);
   options.value("--exclude", "", "PATTERN", "keep the base's tensors of these names", target.exclude);
   options.flag("--allow-missing", "", "merge a tensor that some models lack over the others", target.allow_missing);
+  options.flag("--unsafe-truncate-embeddings", "",
+               "cut different vocabularies to their first common rows, whatever tokens those are",
+               target.truncate_embeddings);
   options.flag("--allow-nonfinite", "", "do not stop at a NaN or infinity in an input", target.allow_nonfinite);
   options.value("--threads", "", "N", "worker threads", target.threads);
   options.bytes("--memory", "", "memory to stay below, mapped files not counted", target.memory);
@@ -53,7 +56,9 @@ std::vector<merge::MergeConfig> configs_of(const MergeOptions& options) {
 }
 
 merge::PlanOptions plan_options(const MergeOptions& options) {
-  merge::PlanOptions plan{.allow_missing = options.allow_missing, .shard_bytes = options.shard_bytes};
+  merge::PlanOptions plan{.allow_missing = options.allow_missing,
+                          .truncate_embeddings = options.truncate_embeddings,
+                          .shard_bytes = options.shard_bytes};
   for (const std::string& text : options.include) plan.include.emplace_back(text);
   for (const std::string& text : options.exclude) plan.exclude.emplace_back(text);
   plan.single_file = !options.out.empty() && checkpoint::is_single_file(options.out);

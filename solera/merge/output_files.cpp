@@ -75,8 +75,9 @@ Node stacked_list(const Section& section, const std::string& key, const Node& do
 }
 
 void set_vocabulary(Section& section) {
-  if (section.plan.tokenizer && section.map.find("vocab_size"))
-    section.map.set("vocab_size", Node::integer(section.plan.tokenizer->rows));
+  const Plan& plan = section.plan;
+  const std::optional<std::int64_t> rows = plan.tokenizer ? plan.tokenizer->rows : plan.truncated.rows;
+  if (rows && section.map.find("vocab_size")) section.map.set("vocab_size", Node::integer(*rows));
 }
 
 void set_layers(Section& section) {

@@ -30,11 +30,13 @@
 #include "solera/merge/config.h"
 #include "solera/merge/method.h"
 #include "solera/merge/tokenizer.h"
+#include "solera/merge/truncated_rows.h"
 
 namespace solera::merge {
 
 struct PlanOptions {
-  bool allow_missing = false;  // tensors that some models lack are merged over those that have them
+  bool allow_missing = false;        // tensors that some models lack are merged over those that have them
+  bool truncate_embeddings = false;  // tables of different vocabularies are cut to their common rows (truncated_rows.h)
   std::vector<Pattern> include,
       exclude;  // tensors not selected are taken from the base (else the first model) as they are
   std::uint64_t shard_bytes = 5'000'000'000;
@@ -73,6 +75,7 @@ struct Plan {
   std::vector<LayerRun> layers;                                     // where layers are stacked; empty otherwise
   std::vector<TensorPlan> tensors;                                  // sorted by output name; as layout.tensors
   std::optional<MergedTokenizer> tokenizer;                         // where the file asks for one
+  TruncatedRows truncated;                                          // where the caller asks for it
   std::string chat_template;                                        // likewise; may be empty
   checkpoint::Layout layout;
   std::unique_ptr<Program> program;

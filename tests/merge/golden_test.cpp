@@ -41,9 +41,8 @@ PlanOptions options_for(const Node& one) {
   const std::vector<std::string> words = split(one.at("command").as_text(), ' ');
   if (const auto flag = std::find(words.begin(), words.end(), "--out-shard-size"); flag != words.end())
     options.shard_bytes = parse_bytes(*(flag + 1));
-  // Vocabularies are not cut to a common length here: those tensors stay the base's and are not compared.
-  if (std::find(words.begin(), words.end(), "--unsafe-truncate-embeddings") != words.end())
-    for (const char* pattern : {"lm_head.*", "*.embed_tokens.*"}) options.exclude.emplace_back(pattern);
+  options.truncate_embeddings =
+      std::find(words.begin(), words.end(), "--unsafe-truncate-embeddings") != words.end();
   return options;
 }
 
