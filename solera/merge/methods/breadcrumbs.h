@@ -16,7 +16,7 @@
 #include <span>
 
 #include "solera/merge/method.h"
-#include "solera/merge/methods/bands.h"
+#include "solera/merge/methods/masked.h"
 
 namespace solera::merge {
 

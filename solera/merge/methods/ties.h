@@ -16,12 +16,9 @@
 #include <span>
 
 #include "solera/merge/method.h"
-#include "solera/merge/methods/bands.h"
+#include "solera/merge/methods/masked.h"
 
 namespace solera::merge {
-
-enum class Vote { kChange, kWeighted };
-enum class ZeroVote { kMajority, kPositive };
 
 struct TiesParams {
   double lambda = 1.0;
@@ -40,8 +37,8 @@ void fields(TiesParams& p, Visitor&& field) {
   field("lambda", p.lambda, "factor on the merged change", "finite").alias("alpha");
   field("normalize", p.normalize, "divide by the weights that agree (else a plain sum)");
   field("granularity", p.granularity, "group in which the density counts", kGranularityNames).mergekit("tensor");
-  field("vote", p.vote, "what votes on the sign", "change | weighted").mergekit("weighted");
-  field("zero_vote", p.zero_vote, "sign where the votes cancel", "majority | positive").mergekit("positive");
+  field("vote", p.vote, "what votes on the sign", kVoteNames).mergekit("weighted");
+  field("zero_vote", p.zero_vote, "sign where the votes cancel", kZeroVoteNames).mergekit("positive");
 }
 template <class Visitor>
 void fields(TiesModel& m, Visitor&& field) {
