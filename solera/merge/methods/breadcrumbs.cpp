@@ -10,7 +10,13 @@ namespace solera::merge {
 
 namespace {
 
-void check(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models) {
+MaskedMerge masked(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models, const MaskContext&) {
+  return masked_breadcrumbs(params, models);
+}
+
+}  // namespace
+
+void check_breadcrumbs(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models) {
   if (params.overlap == Overlap::kShrink || !params.remove_first) return;
   for (const BreadcrumbsModel& model : models)
     if (model.keep + model.remove > 1.0 + 1e-12)
@@ -18,15 +24,14 @@ void check(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> mo
                         "lower keep or remove");
 }
 
-MaskedMerge masked(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models) {
+MaskedMerge masked_breadcrumbs(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models) {
   MaskedMerge merge{.granularity = params.granularity, .lambda = params.alpha, .normalize = params.normalize};
   for (const BreadcrumbsModel& model : models)
-    merge.models.push_back(
-        {model.weight, [&params, &model](std::int64_t n) { return breadcrumbs_band(params, model, n); }});
+    merge.models.push_back({.weight = model.weight,
+                            .band = [&params, &model](std::int64_t n) { return breadcrumbs_band(params, model, n); },
+                            .l1 = params.rescale});
   return merge;
 }
-
-}  // namespace
 
 RankBand breadcrumbs_band(const BreadcrumbsParams& params, const BreadcrumbsModel& model, std::int64_t n) {
   const bool shrink = params.overlap == Overlap::kShrink;
@@ -42,8 +47,8 @@ RankBand breadcrumbs_band(const BreadcrumbsParams& params, const BreadcrumbsMode
 
 void breadcrumbs(std::span<const float> base, std::span<const std::span<const float>> tuned,
                  const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models, std::span<float> out) {
-  check(params, models);
-  merge_masked(masked(params, models), base, tuned, out);
+  check_breadcrumbs(params, models);
+  merge_masked(masked_breadcrumbs(params, models), base, tuned, out);
 }
 
 Method breadcrumbs_method() {
@@ -53,7 +58,7 @@ Method breadcrumbs_method() {
           .base = BasePolicy::kRequired,
           .min_models = 1,
           .program = []() -> std::unique_ptr<Program> {
-            return std::make_unique<MaskedProgram<BreadcrumbsParams, BreadcrumbsModel>>(masked, check);
+            return std::make_unique<MaskedProgram<BreadcrumbsParams, BreadcrumbsModel>>(masked, check_breadcrumbs);
           },
           .parameters = described_fields<BreadcrumbsParams>,
           .model_parameters = described_fields<BreadcrumbsModel>};

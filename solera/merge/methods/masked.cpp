@@ -3,134 +3,111 @@
 #include <algorithm>
 #include <vector>
 
-#include "solera/merge/methods/changes.h"
+#include "solera/base/error.h"
+#include "solera/merge/methods/masker.h"
 
 namespace solera::merge {
 
 namespace {
 
-template <class T>
-std::vector<T> weights_of(const MaskedMerge& merge) {
-  std::vector<T> weights;
-  for (const ModelMask& model : merge.models) weights.push_back(static_cast<T>(model.weight));
-  return weights;
-}
-
-// Positive minus negative votes: whose sign cancelled votes take.
-struct Balance {
-  std::int64_t votes = 0;
-  void merge(const Balance& right) { votes += right.votes; }
-  template <class T>
-  void add(Vote kind, std::span<const T> weights, std::span<T* const> rows, std::int64_t n) {
-    for (std::int64_t i = 0; i < n; ++i) {
-      T vote = 0;
-      for (std::size_t t = 0; t < rows.size(); ++t)
-        vote = vote + (kind == Vote::kWeighted ? weights[t] * rows[t][i] : rows[t][i]);
-      votes += (vote > 0) - (vote < 0);
-    }
-  }
-};
-
-// A merge with all that had to be found out before its tiles.
-template <class T>
-class Masker {
- public:
-  // `bands`: of tensor `segment` of a whole model, or of one alone.
-  Masker(const MaskedMerge& merge, std::span<const Band<T>> bands, std::size_t segment = 0)
-      : merge_(merge), weights_(weights_of<T>(merge)), bands_(bands), segment_(segment) {}
-
-  bool needs_balance() const { return merge_.election && merge_.election->zero_vote == ZeroVote::kMajority; }
-  void set_zero_sign(bool positive) { zero_is_positive_ = positive; }
-
-  void count_votes(const weights::Tile<T>& tile, Balance& state) const {
-    const std::span<T* const> changes = tile.inputs.subspan(1);
-    mask(tile.first, tile.count, changes);
-    state.add<T>(merge_.election->vote, weights_, changes, tile.count);
-  }
-
-  // Elements [first, first + n); the changes may be overwritten.
-  void merge(const T* base, std::int64_t first, std::span<T* const> changes, std::int64_t n, T* out) const {
-    if (merge_.election) {
-      mask(first, n, changes);
-      return merge_kept(base, changes, n, out);
-    }
-    std::fill_n(out, n, T(0));
-    for (std::size_t t = 0; t < bands_.size(); ++t) bands_[t].add(segment_, first, n, weights_[t], changes[t], out);
-    add_to_base(base, factor(), out, n, out);
-  }
-
-  // The same for changes whose masks are on them already.
-  void merge_kept(const T* base, std::span<T* const> changes, std::int64_t n, T* out) const {
-    if (merge_.election) {
-      weights::elect<T>({merge_.election->vote == Vote::kWeighted, merge_.normalize, zero_is_positive_}, weights_,
-                        changes, n, out);
-    } else {
-      std::fill_n(out, n, T(0));
-      for (std::size_t t = 0; t < changes.size(); ++t) weights::add_scaled(weights_[t], changes[t], n, out);
-    }
-    add_to_base(base, factor(), out, n, out);
-  }
-
-  // A group of its own, wholly here.
-  void merge_group(const T* base, std::span<T* const> changes, std::int64_t n, T* out) {
-    for (std::size_t t = 0; t < changes.size(); ++t)
-      keep_ranks(merge_.models[t].band(n), std::span<T>(changes[t], static_cast<std::size_t>(n)));
-    if (needs_balance()) {
-      Balance votes;
-      votes.add<T>(merge_.election->vote, weights_, changes, n);
-      set_zero_sign(votes.votes >= 0);
-    }
-    merge_kept(base, changes, n, out);
-  }
-
- private:
-  void mask(std::int64_t first, std::int64_t n, std::span<T* const> changes) const {
-    for (std::size_t t = 0; t < bands_.size(); ++t) bands_[t].keep(segment_, first, n, changes[t]);
-  }
-
-  double factor() const {
-    return merge_.normalize && !merge_.election ? merge_.lambda / weight_sum(merge_.models) : merge_.lambda;
-  }
-
-  const MaskedMerge& merge_;
-  std::vector<T> weights_;
-  std::span<const Band<T>> bands_;
-  std::size_t segment_;
-  bool zero_is_positive_ = true;
-};
-
-template <class T>
-std::int64_t balance(const TensorPass& pass, const Masker<T>& masker) {
-  const auto count = [&](const weights::Tile<T>& tile, Balance& state) { masker.count_votes(tile, state); };
-  return weights::reduce<T, Balance>(pass.engine, pass.operands, count, weights::Reading::kChanges).votes;
+// A merge's Reduce and its Map: over tiles, or over whole rows where ranks need them.
+template <class T, class State, class F>
+State reduce_masked(const TensorPass& pass, std::int64_t rank_row, F f) {
+  return rank_row > 0
+             ? weights::reduce_rows<T, State>(pass.engine, pass.operands, rank_row, f, weights::Reading::kChanges)
+             : weights::reduce<T, State>(pass.engine, pass.operands, f, weights::Reading::kChanges);
 }
 
 template <class T>
-void map_masked(const TensorPass& pass, const Masker<T>& masker) {
-  map_changes<T>(pass, [&](const weights::Tile<T>& tile, std::span<T* const> changes, T* out) {
-    masker.merge(tile[0], tile.first, changes, tile.count, out);
+Norms norms_of(const TensorPass& pass, const Masker<T>& masker) {
+  return reduce_masked<T, Norms>(pass, masker.rank_row(), [&](const weights::Tile<T>& tile, Norms& state) {
+    masker.measure(tile.first, tile.inputs.subspan(1), tile.count, state);
   });
 }
 
 template <class T>
-void by_tensor(const TensorPass& pass, const MaskedMerge& merge) {
+std::int64_t balance_of(const TensorPass& pass, const Masker<T>& masker) {
+  return reduce_masked<T, Balance>(pass, masker.rank_row(),
+                                   [&](const weights::Tile<T>& tile, Balance& state) {
+                                     masker.count_votes(tile.first, tile.inputs.subspan(1), tile.count, state);
+                                   })
+      .votes;
+}
+
+template <class T>
+void map_masked(const TensorPass& pass, const Masker<T>& masker) {
+  const auto merge = [&](const weights::Tile<T>& tile, std::span<T* const> changes, T* out) {
+    masker.merge(tile[0], tile.first, changes, tile.count, out);
+  };
+  masker.rank_row() > 0 ? merge_rows<T>(pass, masker.rank_row(), merge) : map_changes<T>(pass, merge);
+}
+
+template <class T>
+std::vector<Band<T>> bands_of(const TensorPass& pass, const MaskedMerge& merge) {
   std::vector<RankBand> ranks;
-  for (const ModelMask& model : merge.models) ranks.push_back(model.band(pass.elements()));
+  for (const ModelMask& model : merge.models) {
+    if (model.draw) return {};
+    ranks.push_back(model.band(pass.elements()));
+  }
   const weights::Segment segment{pass.operands};
-  const auto bands = select_bands<T>(pass.engine, std::span(&segment, 1), ranks);
+  return select_bands<T>(pass.engine, std::span(&segment, 1), ranks);
+}
+
+template <class T>
+void by_tensor(const TensorPass& pass, const MaskedMerge& merge) {
+  if (pass.elements() == 0) return;
+  const auto bands = bands_of<T>(pass, merge);
   Masker<T> masker(merge, bands);
-  if (masker.needs_balance()) masker.set_zero_sign(balance<T>(pass, masker) >= 0);
+  if (masker.needs_norms()) masker.set_scales(norms_of<T>(pass, masker).scales(merge));
+  if (masker.needs_balance()) masker.set_zero_sign(balance_of<T>(pass, masker) >= 0);
   map_masked<T>(pass, masker);
 }
 
 template <class T>
 void by_row(const TensorPass& pass, const MaskedMerge& merge) {
-  merge_rows<T>(pass, [&](const T* base, std::span<T* const> changes, std::int64_t n, T* out) {
-    Masker<T>(merge, {}).merge_group(base, changes, n, out);
+  const std::int64_t row = pass.shape.empty() ? 1 : pass.shape.back();
+  merge_rows<T>(pass, row, [&](const weights::Tile<T>& tile, std::span<T* const> changes, T* out) {
+    Masker<T>(merge, {}).merge_group(tile[0], changes, tile.count, out);
   });
 }
 
+// Bytes a worker needs for rows of so many entries, beside what tiles need: the rows themselves, which for_rows()
+// keeps, and what ranks or cuts are found in.
+std::uint64_t row_memory(const MaskedMerge& merge, std::int64_t row) {
+  const auto models = static_cast<std::uint64_t>(merge.models.size());
+  return static_cast<std::uint64_t>(row) * (8 * (2 * models + 4) + 12 * models) + RankScratch<double>::bytes(row);
+}
+
 }  // namespace
+
+double RandomMask::probability(std::int64_t rank, std::int64_t n) const {
+  if (n < 2) return density;
+  return density + epsilon - 2 * epsilon * (static_cast<double>(rank) / static_cast<double>(n - 1));
+}
+
+RandomStream MaskContext::stream(std::size_t model) const {
+  return RandomStream(
+      {.seed = seed, .purpose = "merge.mask", .input = ordinals.empty() ? model : ordinals[model], .name = tensor});
+}
+
+MaskContext context_of(const Binding& binding) {
+  return {.seed = binding.seed,
+          .tensor = binding.tensor,
+          .ordinals = binding.ordinals,
+          .row = binding.shape.empty() ? 1 : binding.shape.back(),
+          .elements = checkpoint::element_count(binding.shape),
+          .warnings = binding.warnings};
+}
+
+void MaskedTensors::add(MaskedMerge merge, std::int64_t row) {
+  const bool whole = merge.granularity == Granularity::kModel;
+  if (!merges_.empty() && whole != (merges_.front().granularity == Granularity::kModel))
+    throw usage_error("\"granularity\" is model for some tensors only", "",
+                      "give all tensors one, or none of them model");
+  const std::int64_t longest = std::max(merge.rank_row, merge.granularity == Granularity::kRow ? row : 0);
+  memory_.push_back(longest > 0 ? row_memory(merge, longest) : 0);
+  merges_.push_back(std::move(merge));
+}
 
 bool MaskedTensors::wants_survey() const {
   return !merges_.empty() && merges_.front().granularity == Granularity::kModel;
@@ -138,13 +115,23 @@ bool MaskedTensors::wants_survey() const {
 
 void MaskedTensors::survey(std::span<const TensorPass> passes) {
   bands_ = survey_bands(passes, [&](std::size_t t, std::int64_t n) { return merges_.front().models[t].band(n); });
+  bands_.wide ? measure_model<double>(passes) : measure_model<float>(passes);
+}
+
+template <class T>
+void MaskedTensors::measure_model(std::span<const TensorPass> passes) {
+  Norms norms;
   std::int64_t votes = 0;
-  const auto count = [&]<class T>(std::size_t i, const std::vector<Band<T>>& bands) {
-    const Masker<T> masker(merges_[i], bands, i);
-    if (masker.needs_balance()) votes += balance<T>(passes[i], masker);
-  };
-  for (std::size_t i = 0; i < passes.size(); ++i)
-    bands_.wide ? count(i, bands_.wide_bands) : count(i, bands_.narrow_bands);
+  for (std::size_t i = 0; i < passes.size(); ++i) {
+    const Masker<T> masker(merges_[i], bands_.bands<T>(), i);
+    if (masker.needs_norms()) norms.merge(norms_of<T>(passes[i], masker));
+  }
+  scales_ = norms.scales(merges_.front());
+  for (std::size_t i = 0; i < passes.size(); ++i) {
+    Masker<T> masker(merges_[i], bands_.bands<T>(), i);
+    masker.set_scales(scales_);
+    if (masker.needs_balance()) votes += balance_of<T>(passes[i], masker);
+  }
   zero_is_positive_ = votes >= 0;
 }
 
@@ -164,14 +151,16 @@ void MaskedTensors::run(std::size_t index, const TensorPass& pass) const {
       break;
   }
   Masker<T> masker(merge, bands_.bands<T>(), index);
+  masker.set_scales(scales_);
   masker.set_zero_sign(zero_is_positive_);
   map_masked<T>(pass, masker);
 }
 
-void merge_masked(const MaskedMerge& merge, std::span<const float> base, std::span<const std::span<const float>> tuned,
+void merge_masked(MaskedMerge merge, std::span<const float> base, std::span<const std::span<const float>> tuned,
                   std::span<float> out) {
   const Changes changes(base, tuned);
   std::vector<float> result(out.size());
+  if (merge.rank_row == 0) merge.rank_row = static_cast<std::int64_t>(out.size());
   Masker<float>(merge, {}).merge_group(base.data(), changes.pointers, static_cast<std::int64_t>(out.size()),
                                        result.data());
   std::copy(result.begin(), result.end(), out.begin());

@@ -6,13 +6,15 @@ namespace solera::merge {
 
 namespace {
 
-MaskedMerge masked(const TiesParams& params, std::span<const TiesModel> models) {
+MaskedMerge masked(const TiesParams& params, std::span<const TiesModel> models, const MaskContext&) {
   MaskedMerge merge{.granularity = params.granularity,
                     .election = SignVote{params.vote, params.zero_vote},
                     .lambda = params.lambda,
                     .normalize = params.normalize};
   for (const TiesModel& model : models)
-    merge.models.push_back({model.weight, [&model](std::int64_t n) { return top_band(model.density, n); }});
+    merge.models.push_back({.weight = model.weight,
+                            .band = [&model](std::int64_t n) { return top_band(model.density, n); },
+                            .l1 = params.rescale});
   return merge;
 }
 
@@ -20,7 +22,7 @@ MaskedMerge masked(const TiesParams& params, std::span<const TiesModel> models) 
 
 void ties(std::span<const float> base, std::span<const std::span<const float>> tuned, const TiesParams& params,
           std::span<const TiesModel> models, std::span<float> out) {
-  merge_masked(masked(params, models), base, tuned, out);
+  merge_masked(masked(params, models, {}), base, tuned, out);
 }
 
 Method ties_method() {
