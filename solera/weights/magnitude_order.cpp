@@ -19,6 +19,13 @@ constexpr int kBinades = 4;         // log2 of the powers of two that have bucke
 constexpr int kMostBuckets = 12;    // log2
 constexpr std::size_t kShort = 32;  // a bucket of this size is sorted by insertion
 
+void set_entry(std::uint64_t& entry, std::uint64_t below, std::uint32_t index) { entry = below << 32 | index; }
+void set_entry(std::pair<std::uint64_t, std::uint32_t>& entry, std::uint64_t below, std::uint32_t index) {
+  entry = {below, index};
+}
+std::uint32_t index_of(std::uint64_t entry) { return static_cast<std::uint32_t>(entry); }
+std::uint32_t index_of(const std::pair<std::uint64_t, std::uint32_t>& entry) { return entry.second; }
+
 template <class Entry>
 void sort_by_insertion(std::span<Entry> entries) {
   for (std::size_t i = 1; i < entries.size(); ++i) {
@@ -47,7 +54,7 @@ std::span<const std::uint32_t> MagnitudeOrder<T>::sort(std::span<const T> values
   for (std::size_t b = 1; b < starts_.size(); ++b) starts_[b] += starts_[b - 1];
   entries_.resize(n);
   for (std::size_t i = 0; i < n; ++i)  // afterwards starts_[b] is where bucket b ends
-    entries_[starts_[bucket(values[i])]++] = {top - bits_of(values[i]), static_cast<std::uint32_t>(i)};
+    set_entry(entries_[starts_[bucket(values[i])]++], top - bits_of(values[i]), static_cast<std::uint32_t>(i));
   std::size_t begin = 0;
   for (std::size_t b = 0; b <= last; ++b) {
     const std::span<Entry> entries(entries_.data() + begin, starts_[b] - begin);
@@ -58,7 +65,7 @@ std::span<const std::uint32_t> MagnitudeOrder<T>::sort(std::span<const T> values
       std::sort(entries.begin(), entries.end());
   }
   order_.resize(n);
-  for (std::size_t i = 0; i < n; ++i) order_[i] = entries_[i].index;
+  for (std::size_t i = 0; i < n; ++i) order_[i] = index_of(entries_[i]);
   return order_;
 }
 

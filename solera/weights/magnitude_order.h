@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <span>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace solera::weights {
@@ -20,13 +22,8 @@ class MagnitudeOrder {
   static std::uint64_t bytes(std::int64_t n);  // of memory, for groups of up to n entries
 
  private:
-  struct Entry {
-    std::uint64_t below;  // the largest magnitude's bits less these
-    std::uint32_t index;
-    bool operator<(const Entry& other) const {
-      return below != other.below ? below < other.below : index < other.index;
-    }
-  };
+  // The largest magnitude's bits less these, and the index: one number where both have room in it.
+  using Entry = std::conditional_t<sizeof(T) == 4, std::uint64_t, std::pair<std::uint64_t, std::uint32_t>>;
   std::vector<Entry> entries_;
   std::vector<std::uint32_t> starts_, order_;
 };

@@ -130,6 +130,13 @@ TEST_F(Groups, BreadcrumbsWithAnElection) {
           });
 }
 
+TEST_F(Groups, AWholeModelIsForAllTensorsOrNone) {
+  EXPECT_EQ(
+      solera::test::message_of(
+          [&] { merged("ties", "granularity: [{tensor: t0, value: row}, {value: model}]", "density: 0.3", 1, 1); }),
+      "\"granularity\" is model for some tensors only at t1 (f.yaml); give all tensors one, or none of them model");
+}
+
 TEST_F(Groups, Breadcrumbs) {
   compare("breadcrumbs", "alpha: 0.4", "keep: 0.3, remove: 0.1",
           [](const Values& base, const std::vector<Values>& tuned, Values& out) {

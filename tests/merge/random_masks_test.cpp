@@ -12,6 +12,7 @@
 #include "solera/merge/execute.h"
 #include "solera/merge/methods/dare.h"
 #include "solera/merge/methods/della.h"
+#include "solera/merge/output_files.h"
 #include "tests/merge/formulas.h"
 
 namespace solera::merge {
@@ -132,8 +133,13 @@ TEST_F(RandomMasks, TheSeedIsTheConfigurationsAndPartOfThePlan) {
   EXPECT_EQ(plan("ties", "seed: 1"), plan("ties", "seed: 0"));
   EXPECT_NE(merged(config("dare_linear", "", "density: 0.5", "seed: 1")),
             merged(config("dare_linear", "", "density: 0.5", "seed: 0")));
+  MergeConfig seeded = config("dare_linear", "", "density: 0.5", "seed: 9");
+  seeded.text = "merge_method: dare_linear\n";
+  EXPECT_NE(model_card(make_plan(std::move(seeded), {.single_file = true}), "x")
+                .find("`solera merge mergekit_config.yml -o OUT --seed 9` makes it again"),
+            std::string::npos);
   EXPECT_EQ(solera::test::message_of([&] { config("dare_linear", "", "density: 0.5", "seed: -1"); }),
-            "\"-1\" is not a whole number from 0 on (f.yaml:1:56)");
+            "\"seed\" is \"-1\", not a whole number from 0 (f.yaml:1:49)");
 }
 
 // A tensor that the first model lacks gets the second's mask of the whole model.
@@ -169,6 +175,20 @@ TEST_F(RandomMasks, WholeRowsAreInTheLeastMemory) {
 struct Statistics {
   std::vector<double> out, full, base;
   std::vector<bool> touched;
+  std::vector<std::size_t> deciles;  // of each change's rank within its row, smallest first
+
+  // Of one model, whose changes `full` holds.
+  void rank(std::size_t row) {
+    deciles.resize(base.size());
+    for (std::size_t first = 0; first < base.size(); first += row) {
+      std::vector<std::size_t> order(row);
+      std::iota(order.begin(), order.end(), first);
+      std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+        return std::abs(full[a] - base[a]) < std::abs(full[b] - base[b]);
+      });
+      for (std::size_t r = 0; r < row; ++r) deciles[order[r]] = 10 * r / row;
+    }
+  }
 
   std::map<std::string, double> all() const {
     double n = 0, kept = 0, sum = 0, squares = 0, product = 0, change = 0, noise = 0;
@@ -219,6 +239,7 @@ void check_distribution(const std::string& root, const std::string& name) {
   const Checkpoint full = checkpoint::open_checkpoint(join_path(root, golden.at("full_output").as_text()));
   std::map<std::string, Statistics> tensors;
   std::map<std::string, std::map<std::string, Moments>> moments;
+  Moments deciles[10];
   const Plan known = make_plan(config, {.single_file = true});
   for (const TensorPlan& tensor : known.tensors) {
     Statistics& one = tensors[tensor.out.name];
@@ -229,6 +250,7 @@ void check_distribution(const std::string& root, const std::string& name) {
       const auto model = solera::test::values(*tensor.operands[k].model, tensor.operands[k].tensor->name);
       for (std::size_t i = 0; i < model.size(); ++i) one.touched[i] = one.touched[i] || model[i] != one.base[i];
     }
+    if (tensor.operands.size() == 2) one.rank(static_cast<std::size_t>(tensor.out.shape.back()));
   }
   for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
     config.seed = seed;
@@ -245,9 +267,23 @@ void check_distribution(const std::string& root, const std::string& name) {
       whole.full.insert(whole.full.end(), one.full.begin(), one.full.end());
       whole.base.insert(whole.base.end(), one.base.begin(), one.base.end());
       whole.touched.insert(whole.touched.end(), one.touched.begin(), one.touched.end());
+      whole.deciles.insert(whole.deciles.end(), one.deciles.begin(), one.deciles.end());
     }
     for (const auto& [what, value] : whole.all()) moments[""][what].add(value);
+    for (std::size_t decile = 0; decile < 10 && !whole.deciles.empty(); ++decile) {
+      double n = 0, kept = 0;
+      for (std::size_t i = 0; i < whole.out.size(); ++i) {
+        if (!whole.touched[i] || whole.deciles[i] != decile) continue;
+        n += 1;
+        kept += whole.out[i] != whole.base[i];
+      }
+      deciles[decile].add(kept / n);
+    }
   }
+  if (const Node* list = golden.find("kept_by_rank_decile"))
+    for (std::size_t decile = 0; decile < 10; ++decile)
+      expect_alike(deciles[decile], list->items()[decile], cat("decile ", decile));
+  EXPECT_GT(moments.size(), 20u);
   for (const auto& [tensor, own] : moments) {
     const Node& right = tensor.empty() ? golden.at("all_tensors") : golden.at("tensors").at(tensor);
     for (const auto& [what, value] : own) expect_alike(value, right.at(what), cat(tensor, " ", what));

@@ -139,17 +139,18 @@ class Masker {
 
   // A group of its own, wholly here.
   void merge_group(const T* base, std::span<T* const> changes, std::int64_t n, T* out) {
+    const bool measured = needs_norms();
     Norms norms;
-    norms.resize(changes.size());
+    if (measured) norms.resize(changes.size());
     for (std::size_t t = 0; t < changes.size(); ++t) {
-      if (merge_.models[t].l1) norms.before[t].add_magnitudes(changes[t], n);
+      if (measured) norms.before[t].add_magnitudes(changes[t], n);
       if (merge_.models[t].draw)
         mask(t, 0, changes[t], n);
       else
         keep_ranks(merge_.models[t].band(n), std::span<T>(changes[t], static_cast<std::size_t>(n)));
-      if (merge_.models[t].l1) norms.after[t].add_magnitudes(changes[t], n);
+      if (measured) norms.after[t].add_magnitudes(changes[t], n);
     }
-    set_scales(norms.scales(merge_));
+    if (measured) set_scales(norms.scales(merge_));
     if (!merge_.election) {
       std::fill_n(out, n, T(0));
       for (std::size_t t = 0; t < changes.size(); ++t) weights::add_scaled(coefficient(t), changes[t], n, out);
