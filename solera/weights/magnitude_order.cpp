@@ -1,22 +1,12 @@
 #include "solera/weights/magnitude_order.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <type_traits>
 
 namespace solera::weights {
 
 namespace {
 
-template <class T>
-std::uint64_t bits_of(T value) {
-  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-  return std::bit_cast<Bits>(std::abs(value));
-}
-
-constexpr int kBinades = 4;         // log2 of the powers of two that have buckets of their own
-constexpr int kMostBuckets = 12;    // log2
 constexpr std::size_t kShort = 32;  // a bucket of this size is sorted by insertion
 
 void set_entry(std::uint64_t& entry, std::uint64_t below, std::uint32_t index) { entry = below << 32 | index; }
@@ -41,22 +31,16 @@ void sort_by_insertion(std::span<Entry> entries) {
 template <class T>
 std::span<const std::uint32_t> MagnitudeOrder<T>::sort(std::span<const T> values) {
   const std::size_t n = values.size();
-  std::uint64_t top = 0;
-  for (const T value : values) top = std::max(top, bits_of(value));
-  const int width = std::clamp(static_cast<int>(std::bit_width(n)), 4, kMostBuckets);
-  const int shift = (sizeof(T) == 4 ? 23 : 52) + kBinades - width;
-  const std::uint64_t last = (std::uint64_t{1} << width) - 1;
-  const auto bucket = [&](T value) {
-    return static_cast<std::size_t>(std::min((top - bits_of(value)) >> shift, last));
-  };
-  starts_.assign(last + 2, 0);
-  for (const T value : values) ++starts_[bucket(value) + 1];
+  const MagnitudeBuckets<T> buckets(values);
+  starts_.assign(buckets.count + 1, 0);
+  for (const T value : values) ++starts_[buckets.of(value) + 1];
   for (std::size_t b = 1; b < starts_.size(); ++b) starts_[b] += starts_[b - 1];
   entries_.resize(n);
   for (std::size_t i = 0; i < n; ++i)  // afterwards starts_[b] is where bucket b ends
-    set_entry(entries_[starts_[bucket(values[i])]++], top - bits_of(values[i]), static_cast<std::uint32_t>(i));
+    set_entry(entries_[starts_[buckets.of(values[i])]++], buckets.top - buckets.bits(values[i]),
+              static_cast<std::uint32_t>(i));
   std::size_t begin = 0;
-  for (std::size_t b = 0; b <= last; ++b) {
+  for (std::size_t b = 0; b < buckets.count; ++b) {
     const std::span<Entry> entries(entries_.data() + begin, starts_[b] - begin);
     begin = starts_[b];
     if (entries.size() <= kShort)
@@ -71,7 +55,7 @@ std::span<const std::uint32_t> MagnitudeOrder<T>::sort(std::span<const T> values
 
 template <class T>
 std::uint64_t MagnitudeOrder<T>::bytes(std::int64_t n) {
-  return static_cast<std::uint64_t>(n) * (sizeof(Entry) + 4) + ((1u << kMostBuckets) + 1) * 4;
+  return static_cast<std::uint64_t>(n) * (sizeof(Entry) + 4) + (MagnitudeBuckets<T>::kMost + 1) * 4;
 }
 
 template class MagnitudeOrder<float>;

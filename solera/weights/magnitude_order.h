@@ -5,6 +5,10 @@
 // each bucket is sorted by itself. Zeros, and whatever else lies further below, share the last bucket.
 #pragma once
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <type_traits>
@@ -12,6 +16,31 @@
 #include <vector>
 
 namespace solera::weights {
+
+// Which of those buckets a magnitude is in, the largest ones in bucket 0.
+template <class T>
+struct MagnitudeBuckets {
+  static constexpr int kBinades = 4;              // log2 of the powers of two that have buckets of their own
+  static constexpr std::size_t kMost = 1u << 12;  // buckets
+
+  explicit MagnitudeBuckets(std::span<const T> values) {
+    for (const T value : values) top = std::max(top, bits(value));
+    const int width = std::clamp(static_cast<int>(std::bit_width(values.size())) - 1, 4, std::countr_zero(kMost));
+    shift = (sizeof(T) == 4 ? 23 : 52) + kBinades - width;
+    count = std::size_t{1} << width;
+  }
+
+  static std::uint64_t bits(T value) {
+    return std::bit_cast<std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>(std::abs(value));
+  }
+  std::size_t of(T value) const {
+    return static_cast<std::size_t>(std::min<std::uint64_t>((top - bits(value)) >> shift, count - 1));
+  }
+
+  std::uint64_t top = 0;  // the largest magnitude's bits
+  int shift = 0;
+  std::size_t count = 0;
+};
 
 template <class T>
 class MagnitudeOrder {

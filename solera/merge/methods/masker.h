@@ -10,6 +10,7 @@
 #include "solera/merge/methods/masked.h"
 #include "solera/weights/magnitude_order.h"
 #include "solera/weights/mask.h"
+#include "solera/weights/ranked_mask.h"
 
 namespace solera::merge {
 
@@ -57,10 +58,11 @@ struct Balance {
 // What a thread ranks rows in.
 template <class T>
 struct RankScratch {
+  weights::RankedMask<T> mask;
   weights::MagnitudeOrder<T> order;
-  std::vector<std::uint32_t> thresholds;
+  std::vector<std::uint32_t> draws, thresholds;
   static std::uint64_t bytes(std::int64_t n) {
-    return weights::MagnitudeOrder<T>::bytes(n) + static_cast<std::uint64_t>(n) * sizeof(std::uint32_t);
+    return weights::RankedMask<T>::bytes(n) + weights::MagnitudeOrder<T>::bytes(n) + static_cast<std::uint64_t>(n) * 8;
   }
   static RankScratch& own() {
     static thread_local RankScratch scratch;
@@ -180,6 +182,11 @@ class Masker {
 
   void mask_row(const RandomMask& draw, const Ladder<T>& ladder, std::int64_t first, std::span<T> row) const {
     RankScratch<T>& scratch = RankScratch<T>::own();
+    if (ladder.factors.empty()) {
+      scratch.draws.resize(row.size());
+      draw.stream.fill_u32(static_cast<std::uint64_t>(first), scratch.draws);
+      return scratch.mask.keep(scratch.draws, ladder.thresholds, row);
+    }
     const auto order = scratch.order.sort(row);
     scratch.thresholds.resize(row.size());
     for (std::size_t rank = 0; rank < row.size(); ++rank) scratch.thresholds[order[rank]] = ladder.thresholds[rank];
