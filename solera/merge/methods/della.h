@@ -14,8 +14,8 @@
 // Deep, Bhardwaj and Poria 2024, arXiv 2406.11617 (MagPrune, then elect and fuse); the paper's epsilon is the whole
 // width of the probabilities, ours, as mergekit's, half of it. A row is the last dimension, a vector is one. Equal
 // magnitudes go by index, the lower first. Random: draws as in dare.h, and the same ones. density >= 1 keeps all, 0
-// nothing. lambda = 0 gives the base's bits. Cost: one read of each input and an exact ranking, one more of both with
-// l1 and with zero_vote: majority; memory: about 70 bytes an entry of a row and worker, and 28 more a model.
+// nothing. lambda = 0 gives the base's bits. Cost: one read of each input and exact ranks, one more of both with l1
+// and with zero_vote: majority; memory: about 90 bytes an entry of a row and worker, and 28 more a model.
 #pragma once
 
 #include <span>
