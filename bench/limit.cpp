@@ -189,9 +189,11 @@ std::string config_text(const std::string& method, const std::string& folder) {
   text += "models:\n";
   for (const char* model : {"a", "b", "c"}) {
     if (!exists(cat(folder, "/", model))) continue;
-    text += cat("  - model: ", folder, "/", model, "\n    parameters: {weight: 0.4");
-    if (method == "ties") text += ", density: 0.5";
-    if (method == "breadcrumbs") text += ", density: 0.85, gamma: 0.01";
+    text += cat("  - model: ", folder, "/", model, "\n");
+    if (method == "sce" || method == "model_stock") continue;  // neither takes weights
+    text += "    parameters: {weight: 0.4";
+    if (method == "ties" || method.starts_with("dare_") || method.starts_with("della")) text += ", density: 0.5";
+    if (method.starts_with("breadcrumbs")) text += ", density: 0.85, gamma: 0.01";
     text += "}\n";
   }
   return text;

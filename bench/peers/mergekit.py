@@ -4,7 +4,8 @@
     bench/peers/mergekit.py [--solera build/release/bin/solera] [--models /dev/shm/solera-bench] [--runs 3] [METHOD...]
 
 Models come from `bench_limit make FOLDER`; mergekit 0.1.5 is installed into a scratch environment beside them. Prints median
-seconds, peak resident memory (mapped file pages included) and the ratio.
+seconds, peak resident memory (mapped file pages included) and the ratio. METHOD is any that both have and that
+`bench_limit` writes a configuration for; the default takes about ten minutes.
 """
 import argparse
 import os
@@ -45,7 +46,9 @@ def main():
     parser.add_argument("--models", type=pathlib.Path, default=pathlib.Path("/dev/shm/solera-bench"))
     parser.add_argument("--environment", type=pathlib.Path, default=pathlib.Path("/tmp/solera-peers"))
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("methods", nargs="*", default=["linear", "slerp", "ties", "breadcrumbs"])
+    parser.add_argument("methods", nargs="*", 
+                        default=["linear", "slerp", "ties", "breadcrumbs", "breadcrumbs_ties", "dare_linear",
+                                 "dare_ties", "della", "sce", "model_stock"])
     args = parser.parse_args()
 
     limit = pathlib.Path(args.solera).parent / "bench_limit"

@@ -13,10 +13,9 @@
 namespace solera {
 namespace {
 
-// The constants of Philox 4x32: multipliers, and the key's steps (golden ratio and sqrt(3) - 1 of 2^32).
-constexpr std::uint32_t kMultiply0 = 0xD2511F53, kMultiply1 = 0xCD9E8D57;
-constexpr std::uint32_t kStep0 = 0x9E3779B9, kStep1 = 0xBB67AE85;
-constexpr int kRounds = 10;
+constexpr auto kMultiply0 = RandomStream::kMultiply0, kMultiply1 = RandomStream::kMultiply1;
+constexpr auto kStep0 = RandomStream::kStep0, kStep1 = RandomStream::kStep1;
+constexpr int kRounds = RandomStream::kRounds;
 
 constexpr double kTwoTo32 = 4294967296.0;
 

@@ -27,6 +27,11 @@ struct StreamKey {
 
 class RandomStream {
  public:
+  // The constants of Philox 4x32: multipliers, and the key's steps (golden ratio and sqrt(3) - 1 of 2^32).
+  static constexpr std::uint32_t kMultiply0 = 0xD2511F53, kMultiply1 = 0xCD9E8D57;
+  static constexpr std::uint32_t kStep0 = 0x9E3779B9, kStep1 = 0xBB67AE85;
+  static constexpr int kRounds = 10;
+
   explicit RandomStream(const StreamKey& key);
 
   std::uint32_t u32(std::uint64_t index) const;
@@ -40,6 +45,8 @@ class RandomStream {
   void fill_u32(std::uint64_t first, std::span<std::uint32_t> out) const;
   void fill_uniform(std::uint64_t first, std::span<float> out) const;  // [0, 1), 24 bits: (u32 >> 8) / 2^24
   void fill_normal(std::uint64_t first, std::span<float> out) const;
+
+  const std::array<std::uint32_t, 2>& key() const { return key_; }  // for vectorized draws elsewhere
 
   // A permutation of 0..n-1 (Fisher-Yates with below()).
   std::vector<std::int64_t> permutation(std::int64_t n) const;

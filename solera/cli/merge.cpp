@@ -1,4 +1,5 @@
 #include <memory>
+#include <optional>
 #include <ostream>
 
 #include "solera/base/error.h"
@@ -14,7 +15,7 @@ namespace {
 using merge::Plan;
 
 struct MergeOptions {
-  std::string config, out, rules;
+  std::string config, out, rules, seed, random_seed;
   std::vector<std::string> include, exclude;
   std::string parts;
   bool allow_missing = false, allow_nonfinite = false, dry_run = false, force = false, restart = false;
@@ -29,6 +30,8 @@ void declare(OptionList& options, MergeOptions& target) {
   options.flag("--dry-run", "", "print what each tensor would get, bytes and memory; write nothing", target.dry_run);
   options.choice("--rules", "", "whose defaults and rules hold (default: as CONFIG says)", {"mergekit", "paper"},
                  target.rules);
+  options.value("--seed", "", "N", "of random masks, from 0 on (default: as CONFIG says, else 0)", target.seed);
+  options.value("--random-seed", "", "N", "mergekit's name of --seed", target.random_seed);
   options.value("--include", "", "PATTERN", "merge only tensors of these names", target.include);
   options.value("--exclude", "", "PATTERN", "keep the base's tensors of these names", target.exclude);
   options.flag("--allow-missing", "", "merge a tensor that some models lack over the others", target.allow_missing);
@@ -47,11 +50,26 @@ void declare(OptionList& options, MergeOptions& target) {
   options.flag("--restart", "", "discard an unfinished OUT.partial instead of going on with it", target.restart);
 }
 
+// Null where neither option is given.
+std::optional<std::uint64_t> seed_of(const MergeOptions& options) {
+  if (!options.seed.empty() && !options.random_seed.empty())
+    throw usage_error("--seed and --random-seed are both given", "", "they mean the same: keep one");
+  const bool mergekits = options.seed.empty();
+  const std::string& text = mergekits ? options.random_seed : options.seed;
+  if (text.empty()) return std::nullopt;
+  const auto seed = parse_int(text);
+  if (!seed || *seed < 0)
+    throw usage_error(cat(mergekits ? "--random-seed" : "--seed", " is \"", text, "\", not a whole number from 0 on"));
+  return static_cast<std::uint64_t>(*seed);
+}
+
 std::vector<merge::MergeConfig> configs_of(const MergeOptions& options) {
   std::vector<merge::MergeConfig> configs = merge::read_merge_configs(options.config);
   if (!options.rules.empty())
     for (merge::MergeConfig& config : configs)
       config.rules = options.rules == "paper" ? merge::Rules::kPaper : merge::Rules::kMergekit;
+  if (const auto seed = seed_of(options))
+    for (merge::MergeConfig& config : configs) config.seed = *seed;
   return configs;
 }
 

@@ -107,7 +107,8 @@ std::string opening_line(const Plan& plan, bool named) {
     layers = cat(plan.layers.back().end, plan.layers.back().end == 1 ? " layer in " : " layers in ", plan.layers.size(),
                  plan.layers.size() == 1 ? " slice, " : " slices, ");
   return cat(named && !plan.config.name.empty() ? plan.config.name + ": " : "", "merge ", plan.method->name, ": ",
-             base ? "base + " : "", models, models == 1 ? " model, " : " models, ", layers, plan.tensors.size(),
+             base ? "base + " : "", models, models == 1 ? " model, " : " models, ",
+             plan.method->random ? cat("seed ", plan.config.seed, ", ") : "", layers, plan.tensors.size(),
              " tensors; reads ", bytes_text(plan.bytes_to_read()), " a pass, writes ",
              bytes_text(plan.bytes_to_write()));
 }
@@ -116,6 +117,7 @@ Node merge_summary(const Plan& plan) {
   Node object = Node::map();
   object.set("schema", Node::integer(1));
   object.set("method", Node::text(plan.method->name));
+  if (plan.method->random) object.set("seed", integer(plan.config.seed));
   Node warnings = Node::list();
   for (const std::string& line : plan.warnings) warnings.push(Node::text(line));
   object.set("warnings", std::move(warnings));

@@ -16,9 +16,8 @@ namespace {
 using checkpoint::DType;
 using Names = std::vector<std::string>;
 
-const Names kTopKeys = {"merge_method", "models",        "slices",    "modules", "base_model",
-                        "parameters",   "dtype",         "out_dtype", "rules",   "tokenizer_source",
-                        "tokenizer",    "chat_template", "name"};
+const Names kTopKeys = {"merge_method", "models", "slices", "modules",          "base_model", "parameters",    "dtype",
+                        "out_dtype",    "rules",  "seed",   "tokenizer_source", "tokenizer",  "chat_template", "name"};
 // Parameters of mergekit's methods; one that the method at hand does not have is ignored there, and noted here.
 const std::set<std::string> kMergekitParameters = {
     "weight",   "density", "gamma", "epsilon",           "normalize",       "rescale",
@@ -231,6 +230,7 @@ MergeConfig parse_merge_config(const Node& document) {
       throw usage_error(cat("\"rules\" is \"", text, "\", neither mergekit nor paper"), rules->where());
     config.rules = text == "paper" ? Rules::kPaper : Rules::kMergekit;
   }
+  if (const Node* seed = present(document, "seed")) config.seed = seed->as_uint();
   if (const Node* own = present(document, "name")) config.name = text_of(*own, "name");
   config.dtype = dtype_of(document, "dtype");
   config.out_dtype = dtype_of(document, "out_dtype");

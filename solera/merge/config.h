@@ -7,6 +7,7 @@
 //   dtype: float32        # inputs are cast to it before any arithmetic
 //   out_dtype: bfloat16   # and the result is stored as this
 //   rules: paper          # ours: the papers' rules instead of mergekit's
+//   seed: 7               # ours: of random methods, 0 by default
 //
 // What a value may be (gradients, filters, patterns, roles) is values.h, how a model is named references.h. Instead of
 // `models` the file may list `slices`, whose layers are stacked in the order of the file:
@@ -63,6 +64,7 @@ struct MergeConfig {
   std::string method;
   std::string method_where;
   Rules rules = Rules::kMergekit;
+  std::uint64_t seed = 0;
   std::vector<ModelEntry> models;  // in file order; may list the base; empty where there are slices
   std::vector<SliceEntry> slices;  // in file order; the base must be a source of each, it is never added
   std::string base_model;          // empty if none

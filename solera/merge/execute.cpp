@@ -34,11 +34,15 @@ std::uint64_t extra_memory(const Plan& plan, const TensorPlan& tensor) {
   return tensor.action == TensorPlan::Action::kMerge ? plan.program->extra_memory(tensor.bound) : 0;
 }
 
-// What a run needs beside the scratch of its passes.
-std::uint64_t fixed_memory(const Plan& plan) {
-  std::uint64_t extra = 0;
-  for (const TensorPlan& tensor : plan.tensors) extra = std::max(extra, extra_memory(plan, tensor));
-  return kFixedMemory + extra;
+// What a run of so many threads needs beside the scratch of its passes.
+std::uint64_t fixed_memory(const Plan& plan, int threads) {
+  std::uint64_t extra = 0, worker = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    extra = std::max(extra, extra_memory(plan, tensor));
+    if (tensor.action == TensorPlan::Action::kMerge)
+      worker = std::max(worker, plan.program->worker_memory(tensor.bound));
+  }
+  return kFixedMemory + extra + static_cast<std::uint64_t>(threads) * worker;
 }
 
 std::vector<checkpoint::FileIdentity> identities(const Plan& plan) {
@@ -72,10 +76,11 @@ class Run {
       if (surveying_) progress_.advance(bytes);
     };
     const auto operands = static_cast<int>(widest(plan));
-    engine_.blocking = options.blocks_per_chunk > 0
-                           ? weights::Blocking{options.block, options.blocks_per_chunk}
-                           : weights::fit_blocking(options.memory - std::min(options.memory, fixed_memory(plan)),
-                                                   threads, operands, options.block);
+    engine_.blocking =
+        options.blocks_per_chunk > 0
+            ? weights::Blocking{options.block, options.blocks_per_chunk}
+            : weights::fit_blocking(options.memory - std::min(options.memory, fixed_memory(plan, threads)), threads,
+                                    operands, options.block);
   }
 
   ExecuteReport run() {
@@ -205,7 +210,8 @@ class Run {
 
 std::uint64_t least_memory(const Plan& plan, int threads, std::int64_t block) {
   const auto operands = static_cast<int>(widest(plan));
-  return fixed_memory(plan) + static_cast<std::uint64_t>(threads) * weights::scratch_bytes({block, 1}, operands);
+  return fixed_memory(plan, threads) +
+         static_cast<std::uint64_t>(threads) * weights::scratch_bytes({block, 1}, operands);
 }
 
 ExecuteReport execute(Plan& plan, const ExecuteOptions& options, Progress& progress) {

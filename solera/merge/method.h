@@ -54,7 +54,9 @@ struct Binding {
   std::vector<Lookup> models;  // one a model that takes part, base left out
   std::vector<std::string> model_names;
   std::vector<std::string>* warnings = nullptr;
-  std::size_t statistics = 0;  // as in the tensor's pass
+  std::size_t statistics = 0;         // as in the tensor's pass
+  std::uint64_t seed = 0;             // of random methods
+  std::vector<std::size_t> ordinals;  // of `models`: their places among all that the configuration lists, base left out
 };
 
 // A method with its parameters, for all output tensors of a plan.
@@ -71,6 +73,8 @@ class Program {
   // Bytes of memory beyond the passes' scratch that merge() needs for a tensor: whole-tensor methods. Where it is not
   // 0, no other tensor is merged at the same time.
   virtual std::uint64_t extra_memory(std::size_t) const { return 0; }
+  // The same for each worker, so that tensors are still merged side by side: whole rows.
+  virtual std::uint64_t worker_memory(std::size_t) const { return 0; }
 };
 
 // What a merge reads besides the weights: one tensor of each model's statistics file (checkpoint/statistics.h), which
@@ -90,6 +94,7 @@ struct Method {
   std::vector<Field> (*parameters)() = nullptr;  // described, not bound: for help and docs
   std::vector<Field> (*model_parameters)() = nullptr;
   std::optional<StatisticsUse> statistics = std::nullopt;
+  bool random = false;  // the configuration's seed counts
 };
 
 // The formula of a method as streamed passes.

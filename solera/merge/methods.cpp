@@ -7,6 +7,9 @@
 #include "solera/base/text.h"
 #include "solera/merge/methods/arcee_fusion.h"
 #include "solera/merge/methods/breadcrumbs.h"
+#include "solera/merge/methods/breadcrumbs_ties.h"
+#include "solera/merge/methods/dare.h"
+#include "solera/merge/methods/della.h"
 #include "solera/merge/methods/fisher.h"
 #include "solera/merge/methods/karcher.h"
 #include "solera/merge/methods/linear.h"
@@ -27,12 +30,14 @@
 namespace solera::merge {
 
 std::span<const Method> methods() {
-  static const std::vector<Method> kMethods = {linear_method(),   slerp_method(),        task_arithmetic_method(),
-                                               ties_method(),     breadcrumbs_method(),  model_stock_method(),
-                                               nuslerp_method(),  multislerp_method(),   karcher_method(),
-                                               nearswap_method(), arcee_fusion_method(), sce_method(),
-                                               ram_method(),      ramplus_tl_method(),   passthrough_method(),
-                                               wise_ft_method(),  fisher_method(),       regmean_method()};
+  static const std::vector<Method> kMethods = {linear_method(),       slerp_method(),       task_arithmetic_method(),
+                                               ties_method(),         breadcrumbs_method(), breadcrumbs_ties_method(),
+                                               dare_linear_method(),  dare_ties_method(),   della_method(),
+                                               della_linear_method(), model_stock_method(), nuslerp_method(),
+                                               multislerp_method(),   karcher_method(),     nearswap_method(),
+                                               arcee_fusion_method(), sce_method(),         ram_method(),
+                                               ramplus_tl_method(),   passthrough_method(), wise_ft_method(),
+                                               fisher_method(),       regmean_method()};
   return kMethods;
 }
 

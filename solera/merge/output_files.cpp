@@ -157,7 +157,8 @@ std::string model_card(const Plan& plan, const std::string& name) {
   for (const std::string& label : plan.labels)
     card += cat("- ", label, label == plan.config.base_model ? " (base)" : "", "\n");
   if (!plan.layers.empty()) card += cat("\n## Layers\n\n", table_markdown(layer_table(plan)));
-  return cat(card, "\n## Configuration\n\n`solera merge mergekit_config.yml -o OUT` makes it again.\n\n",
+  return cat(card, "\n## Configuration\n\n`solera merge mergekit_config.yml -o OUT",
+             plan.method->random ? cat(" --seed ", plan.config.seed) : "", "` makes it again.\n\n",
              fenced(plan.config.text));
 }
 

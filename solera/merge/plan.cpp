@@ -214,6 +214,7 @@ class Planner {
     binding.tensor = match.name;
     binding.shape = plan.out.shape;
     binding.rules = config_.rules;
+    binding.seed = config_.seed;
     binding.warnings = &warnings_;
     binding.global = settings_.global(place_of(match));
     std::vector<std::size_t> models;
@@ -221,6 +222,7 @@ class Planner {
       const std::size_t model = slice_.merged[k];
       if (!match.tensors[model]) continue;
       models.push_back(model);
+      binding.ordinals.push_back(k);
       binding.models.push_back(settings_.of_model(slice_.parameters[k], place_of(match, match.names[model])));
       binding.model_names.push_back(inputs_.labels[model]);
     }
@@ -397,6 +399,7 @@ std::string Plan::hash() const {
           .add(operand.cast ? checkpoint::name(*operand.cast) : "");
     hasher.add(tensor.action == TensorPlan::Action::kMerge ? program->describe(tensor.bound) : "copy");
   }
+  if (method->random) hasher.add("seed").add(config.seed);
   for (const checkpoint::Layout::File& file : layout.files) hasher.add(file.name).add(file.header);
   if (tokenizer) hasher.add(static_cast<std::uint64_t>(tokenizer->donor)).add(tokenizer->rules);
   hasher.add(chat_template);

@@ -141,17 +141,21 @@ void for_tiles(const Engine& engine, std::span<const Operand> operands, int extr
   });
 }
 
+std::int64_t rows_per_chunk(const Engine& engine, std::int64_t row) {
+  return std::max<std::int64_t>(1, engine.blocking.block / row);
+}
+
 template <class T>
 void for_rows(const Engine& engine, std::span<const Operand> operands, std::int64_t row, int extra,
               const std::function<void(const Tile<T>&)>& tile, Reading reading) {
   require_alike(operands);
   const std::int64_t n = operands.front().tensor->elements();
   if (n == 0) return;
-  const std::int64_t rows_per_chunk = std::max<std::int64_t>(1, engine.blocking.block / row), count = n / row;
+  const std::int64_t rows = rows_per_chunk(engine, row), count = n / row;
   const std::size_t inputs = operands.size();
-  engine.pool->for_each((count + rows_per_chunk - 1) / rows_per_chunk, [&](std::int64_t index, int) {
+  engine.pool->for_each((count + rows - 1) / rows, [&](std::int64_t index, int) {
     ScratchLease<T> scratch(inputs, inputs + static_cast<std::size_t>(extra), row);
-    const std::int64_t begin = index * rows_per_chunk * row, end = std::min(n, begin + rows_per_chunk * row);
+    const std::int64_t begin = index * rows * row, end = std::min(n, begin + rows * row);
     open_views(*scratch, engine, operands, begin, end, engine.pool->size());
     for (std::int64_t at = begin; at < end; at += row) {
       convert_all(*scratch, engine, operands, begin, at, row, reading);

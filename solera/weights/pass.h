@@ -72,6 +72,9 @@ template <class T>
 void for_rows(const Engine& engine, std::span<const Operand> operands, std::int64_t row, int extra,
               const std::function<void(const Tile<T>& tile)>& tile, Reading reading = Reading::kValues);
 
+// How many rows one worker takes at a time, in order.
+std::int64_t rows_per_chunk(const Engine& engine, std::int64_t row);
+
 // The values of elements [first, first + count) of one operand, less `base` if given, for samples and small tensors.
 template <class T>
 void load_range(const Engine& engine, const Operand& operand, std::int64_t first, std::int64_t count, T* target,
@@ -90,6 +93,14 @@ void map(const Engine& engine, std::span<const Operand> operands, Sink& sink, F 
       reading);
 }
 
+// Of a tree over the states of blocks: neighbours first, then pairs of neighbours.
+template <class State>
+State merge_states(std::vector<State> states) {
+  for (std::size_t step = 1; step < states.size(); step *= 2)
+    for (std::size_t i = 0; i + step < states.size(); i += 2 * step) states[i].merge(states[i + step]);
+  return std::move(states.front());
+}
+
 // State: default-constructible, `f(tile, state)` feeds it, `state.merge(const State& right)` appends the right
 // neighbour.
 template <class T, class State, class F>
@@ -100,9 +111,20 @@ State reduce(const Engine& engine, std::span<const Operand> operands, F f, Readi
   for_tiles<T>(
       engine, operands, 0,
       [&](const Tile<T>& tile, std::int64_t block, int) { f(tile, states[static_cast<std::size_t>(block)]); }, reading);
-  for (std::size_t step = 1; step < states.size(); step *= 2)
-    for (std::size_t i = 0; i + step < states.size(); i += 2 * step) states[i].merge(states[i + step]);
-  return std::move(states.front());
+  return merge_states(std::move(states));
+}
+
+// The same over whole rows, with a state for each chunk of them.
+template <class T, class State, class F>
+State reduce_rows(const Engine& engine, std::span<const Operand> operands, std::int64_t row, F f,
+                  Reading reading = Reading::kValues) {
+  const std::int64_t n = operands.front().tensor->elements();
+  const std::int64_t chunk = row > 0 ? row * rows_per_chunk(engine, row) : 1;
+  std::vector<State> states(static_cast<std::size_t>(n > 0 ? (n + chunk - 1) / chunk : 1));
+  for_rows<T>(
+      engine, operands, row, 0,
+      [&](const Tile<T>& tile) { f(tile, states[static_cast<std::size_t>(tile.first / chunk)]); }, reading);
+  return merge_states(std::move(states));
 }
 
 // Is float64 needed: does an operand hold F64, or is it cast to it?

@@ -272,6 +272,14 @@ void add_values_t(double* lanes, const T* a, std::int64_t n) {
       [&](std::int64_t i) { return static_cast<double>(a[i]); });
 }
 
+template <class T>
+void add_magnitudes_t(double* lanes, const T* a, std::int64_t n) {
+  const hn::ScalableTag<double> d;
+  add_lanes(
+      lanes, n, [&](std::int64_t i) { return hn::Abs(load_double(d, a + i)); },
+      [&](std::int64_t i) { return std::abs(static_cast<double>(a[i])); });
+}
+
 // Highway exports plain functions: one name a type.
 #define SOLERA_BOTH(NAME, RETURN, PARAMETERS_F, PARAMETERS_D, ARGUMENTS) \
   RETURN NAME##_f PARAMETERS_F { return NAME##_t ARGUMENTS; }            \
@@ -305,6 +313,8 @@ SOLERA_BOTH(add_product, void, (double* lanes, const float* a, const float* b, s
             (double* lanes, const double* a, const double* b, std::int64_t n), (lanes, a, b, n))
 SOLERA_BOTH(add_values, void, (double* lanes, const float* a, std::int64_t n),
             (double* lanes, const double* a, std::int64_t n), (lanes, a, n))
+SOLERA_BOTH(add_magnitudes, void, (double* lanes, const float* a, std::int64_t n),
+            (double* lanes, const double* a, std::int64_t n), (lanes, a, n))
 #undef SOLERA_BOTH
 
 }  // namespace solera::weights::HWY_NAMESPACE
@@ -327,6 +337,7 @@ SOLERA_EXPORT(count_signs);
 SOLERA_EXPORT(elect);
 SOLERA_EXPORT(add_product);
 SOLERA_EXPORT(add_values);
+SOLERA_EXPORT(add_magnitudes);
 #undef SOLERA_EXPORT
 
 // The public templates, for both types: SOLERA_DISPATCH picks the exported name by T.
@@ -389,6 +400,10 @@ template <class T>
 void LaneSum::add(const T* a, std::int64_t n) {
   SOLERA_DISPATCH(add_values, lanes.data(), a, n);
 }
+template <class T>
+void LaneSum::add_magnitudes(const T* a, std::int64_t n) {
+  SOLERA_DISPATCH(add_magnitudes, lanes.data(), a, n);
+}
 #undef SOLERA_DISPATCH
 
 double LaneSum::total() const {
@@ -409,7 +424,8 @@ double LaneSum::total() const {
   template SignCount count_signs<T>(std::span<T* const>, std::int64_t);                                   \
   template void elect<T>(const Election&, std::span<const T>, std::span<T* const>, std::int64_t, T*);     \
   template void LaneSum::add_product<T>(const T*, const T*, std::int64_t);                                \
-  template void LaneSum::add<T>(const T*, std::int64_t)
+  template void LaneSum::add<T>(const T*, std::int64_t);                                                  \
+  template void LaneSum::add_magnitudes<T>(const T*, std::int64_t)
 SOLERA_INSTANTIATE(float);
 SOLERA_INSTANTIATE(double);
 #undef SOLERA_INSTANTIATE

@@ -69,7 +69,9 @@ struct LaneSum {
   void add_product(const T* a, const T* b, std::int64_t n);  // lanes += a b
   template <class T>
   void add(const T* a, std::int64_t n);  // lanes += a
-  void merge(const LaneSum& right) {     // the neighbour block's lanes
+  template <class T>
+  void add_magnitudes(const T* a, std::int64_t n);  // lanes += |a|
+  void merge(const LaneSum& right) {                // the neighbour block's lanes
     for (std::size_t i = 0; i < lanes.size(); ++i) lanes[i] = lanes[i] + right.lanes[i];
   }
   double total() const;  // fixed tree over the lanes

@@ -65,6 +65,7 @@ class Family {
   // A value within every range that occurs: fractions stay below a half.
   static std::string some_value(const Field& field, int model) {
     if (field.name == "remove") return "0.05";
+    if (field.name == "epsilon") return "0.1";
     return field.choices().empty() ? number_text(0.31 + 0.07 * model) : field.choices().front();
   }
 

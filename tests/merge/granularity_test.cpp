@@ -3,7 +3,7 @@
 
 #include "solera/base/random.h"
 #include "solera/merge/execute.h"
-#include "solera/merge/methods/breadcrumbs.h"
+#include "solera/merge/methods/breadcrumbs_ties.h"
 #include "solera/merge/methods/ties.h"
 #include "tests/merge/formulas.h"
 
@@ -112,6 +112,29 @@ TEST_F(Groups, TiesWithTheMajoritysSign) {
             const std::vector<TiesModel> models(2, {1, 0.5});
             ties(base, spans(tuned), {}, models, out);
           });
+}
+
+TEST_F(Groups, TiesRescaledToTheNormOfAllChanges) {
+  compare("ties", "rescale: true", "density: 0.3",
+          [](const Values& base, const std::vector<Values>& tuned, Values& out) {
+            const std::vector<TiesModel> models(2, {1, 0.3});
+            ties(base, spans(tuned), {.rescale = true}, models, out);
+          });
+}
+
+TEST_F(Groups, BreadcrumbsWithAnElection) {
+  compare("breadcrumbs_ties", "alpha: 0.4, rescale: true", "keep: 0.3, remove: 0.1",
+          [](const Values& base, const std::vector<Values>& tuned, Values& out) {
+            const std::vector<BreadcrumbsModel> models(2, {1, 0.3, 0.1});
+            breadcrumbs_ties(base, spans(tuned), {.breadcrumbs = {.alpha = 0.4, .rescale = true}}, models, out);
+          });
+}
+
+TEST_F(Groups, AWholeModelIsForAllTensorsOrNone) {
+  EXPECT_EQ(
+      solera::test::message_of(
+          [&] { merged("ties", "granularity: [{tensor: t0, value: row}, {value: model}]", "density: 0.3", 1, 1); }),
+      "\"granularity\" is model for some tensors only at t1 (f.yaml); give all tensors one, or none of them model");
 }
 
 TEST_F(Groups, Breadcrumbs) {

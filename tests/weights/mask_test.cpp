@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "solera/weights/elements.h"
+
 namespace solera::weights {
 namespace {
 
@@ -43,6 +45,61 @@ TEST(Mask, RandomKeepsItsShareWithinFiveDeviations) {
   const auto all = random_mask(0, 1, 0, 1000), none = random_mask(0, 0, 0, 1000);
   EXPECT_EQ(std::count(all.begin(), all.end(), 1.0f), 1000);
   EXPECT_EQ(std::count(none.begin(), none.end(), 0.0f), 1000);
+}
+
+// Every word of the vectorized draws is the stream's, on every CPU, wherever a tile begins.
+template <class T>
+void expect_the_streams_draws(std::uint64_t first, std::size_t n) {
+  const RandomStream stream({.seed = 6, .purpose = "test.draws", .name = "w"});
+  constexpr double kP = 0.37;
+  std::vector<T> values(n), sum(n, 1), kept;
+  for (std::size_t i = 0; i < n; ++i) values[i] = static_cast<T>(i) + T(0.5);
+  kept = values;
+  keep_random<T>(stream, kP, static_cast<std::int64_t>(first), kept, 3);
+  add_random<T>(stream, kP, static_cast<std::int64_t>(first), 3, values, sum.data());
+  for (std::size_t i = 0; i < n; ++i) {
+    const T expected = stream.u32(first + i) < draw_threshold(kP) ? 3 * values[i] : 0;
+    ASSERT_EQ(kept[i], expected) << first << " + " << i;
+    ASSERT_EQ(sum[i], 1 + expected) << first << " + " << i;
+  }
+}
+
+TEST(Mask, DrawsAreTheStreamsOnEveryCpu) {
+  for (const std::string& target : simd_targets()) {
+    pin_simd_target(target);
+    for (std::uint64_t first = 0; first < 9; ++first)
+      for (const std::size_t n : {0u, 1u, 5u, 63u, 64u, 200u, 1025u}) {
+        expect_the_streams_draws<float>(first, n);
+        expect_the_streams_draws<double>(first, n);
+      }
+    expect_the_streams_draws<float>((std::uint64_t{4} << 32) - 30, 100);  // the counter's low half overflows
+  }
+  pin_simd_target("");
+}
+
+TEST(Mask, EveryEntryMayHaveAThresholdOfItsOwn) {
+  const RandomStream stream({.seed = 7, .purpose = "test.draws", .name = "w"});
+  for (const std::string& target : simd_targets()) {
+    pin_simd_target(target);
+    std::vector<std::uint32_t> thresholds(300);
+    for (std::size_t i = 0; i < thresholds.size(); ++i) thresholds[i] = draw_threshold(static_cast<double>(i) / 300);
+    std::vector<float> narrow(300, 2);
+    std::vector<double> wide(300, 2);
+    keep_below<float>(stream, thresholds, 11, narrow);
+    keep_below<double>(stream, thresholds, 11, wide);
+    for (std::size_t i = 0; i < 300; ++i) {
+      const double expected = stream.u32(11 + i) < thresholds[i] ? 2 : 0;
+      ASSERT_EQ(narrow[i], expected) << i;
+      ASSERT_EQ(wide[i], expected) << i;
+    }
+  }
+  pin_simd_target("");
+}
+
+TEST(Mask, ThresholdsOfProbabilities) {
+  EXPECT_EQ(draw_threshold(0.5), 0x80000000u);
+  EXPECT_EQ(draw_threshold(-1), 0u);
+  EXPECT_EQ(draw_threshold(2), 0xffffffffu);
 }
 
 TEST(Mask, InputsDoNotShareAMask) {

@@ -47,6 +47,28 @@ TEST(Pass, SumsDoNotDependOnThreadsOrChunks) {
   }
 }
 
+TEST(Pass, SumsOverRowsDoNotDependOnThreads) {
+  for (const std::int64_t row : {1, 3, 20, 60}) {
+    const test::Model model({test::tensor("a", DType::kF32, {60 / row, row}, normals(60, 0)),
+                             test::tensor("b", DType::kF32, {60 / row, row}, normals(60, 1))});
+    const std::vector<Operand> operands = {model.operand("a"), model.operand("b")};
+    const auto sum = [&](int threads, std::int64_t chunk) {
+      Pool pool(threads);
+      const Engine engine{&pool, {16, chunk}, false, {}};
+      return reduce_rows<float, Dot>(engine, operands, row,
+                                     [&](const Tile<float>& t, Dot& s) {
+                                       EXPECT_EQ(t.count, row);
+                                       s.sum.add_product(t[0], t[1], t.count);
+                                     })
+          .sum.total();
+    };
+    const auto a = test::values(*model.checkpoint, "a"), b = test::values(*model.checkpoint, "b");
+    EXPECT_NEAR(sum(1, 1), std::inner_product(a.begin(), a.end(), b.begin(), 0.0), 1e-9);
+    for (const int threads : {2, 7})
+      for (const std::int64_t chunk : {1, 7}) EXPECT_EQ(sum(threads, chunk), sum(1, 1));
+  }
+}
+
 TEST(Pass, TilesCoverEveryElementOnceInOrderWithinABlock) {
   const std::int64_t n = 20000;
   const test::Model model({test::tensor("a", DType::kF32, {n}, normals(n, 0))});

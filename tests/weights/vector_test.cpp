@@ -45,6 +45,7 @@ std::vector<double> everything(std::int64_t n) {
   LaneSum sum;
   sum.add_product(a.data(), b.data(), n);
   sum.add(c.data(), n);
+  sum.add_magnitudes(b.data(), n);
   all.push_back(sum.total());
   const BandCount count = count_band<T>(a.data(), T(0.3), T(1.2), n, out.data());
   all.insert(all.end(), {double(count.above), double(count.at_high), double(count.between), double(count.at_low)});
@@ -134,6 +135,10 @@ TEST(Vector, LaneSumIsNearTheExactSum) {
   const long double exact = std::inner_product(a.begin(), a.end(), b.begin(), 0.0L, std::plus<>(),
                                                [](long double x, long double y) { return x * y; });
   EXPECT_NEAR(sum.total(), static_cast<double>(exact), 1e-9);
+  LaneSum magnitudes;
+  magnitudes.add_magnitudes(a.data(), 65536);
+  EXPECT_NEAR(magnitudes.total(),
+              std::accumulate(a.begin(), a.end(), 0.0, [](double s, float v) { return s + std::abs(v); }), 1e-9);
 }
 
 }  // namespace

@@ -3,7 +3,8 @@
 //   tau_t = x_t - base                                 float32, n entries a group
 //   r = floor(remove n),   k = floor(keep n)           exactly, from the decimal text
 //   m_t,i = 1 if r <= rank(|tau_t,i|) < r + k, else 0  rank 0 is the largest
-//   out   = base + alpha sum_t w_t m_t tau_t           rounded once, to the output type
+//   out   = base + alpha sum_t w_t c_t m_t tau_t       rounded once, to the output type
+//   c_t   = 1, with rescale sum |tau_t| / sum |m_t tau_t|
 //
 // Davari and Belilovsky, ECCV 2024, arXiv 2312.06795. Their code groups by row, the paper by tensor. With remove_first:
 // false the ranks are r to k: the largest are dropped from what was kept. Shapes: any, all inputs alike. A group where
@@ -16,7 +17,7 @@
 #include <span>
 
 #include "solera/merge/method.h"
-#include "solera/merge/methods/bands.h"
+#include "solera/merge/methods/masked.h"
 
 namespace solera::merge {
 
@@ -30,6 +31,7 @@ struct BreadcrumbsParams {
   SmallTensor small_tensor = SmallTensor::kKeepAll;
   bool remove_first = true;
   Overlap overlap = Overlap::kError;
+  bool rescale = false;
 };
 struct BreadcrumbsModel {
   double weight = 1.0;
@@ -45,6 +47,7 @@ void fields(BreadcrumbsParams& p, Visitor&& field) {
   field("small_tensor", p.small_tensor, "a group where floor(keep n) = 0", "keep_all | zero").mergekit("zero");
   field("remove_first", p.remove_first, "drop the largest before (else from) those kept");
   field("overlap", p.overlap, "where keep + remove > 1: refuse, or remove less", "error | shrink").mergekit("shrink");
+  field("rescale", p.rescale, "enlarge what is kept to the L1 norm of all changes");
 }
 template <class Visitor>
 void fields(BreadcrumbsModel& m, Visitor&& field) {
@@ -52,6 +55,12 @@ void fields(BreadcrumbsModel& m, Visitor&& field) {
   field("keep", m.keep, "fraction of changes kept", "(0, 1]").alias("density").mergekit(1.0);
   field("remove", m.remove, "fraction of the LARGEST changes dropped", "[0, 1)").alias("gamma").mergekit(0.01);
 }
+
+// Throws Error (usage) where keep + remove > 1 and the overlap is an error.
+void check_breadcrumbs(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models);
+
+// What each tensor gets.
+MaskedMerge masked_breadcrumbs(const BreadcrumbsParams& params, std::span<const BreadcrumbsModel> models);
 
 // The ranks that survive among n entries. keep >= 1 without removal, or under Overlap::kShrink, is all of them.
 RankBand breadcrumbs_band(const BreadcrumbsParams& params, const BreadcrumbsModel& model, std::int64_t n);

@@ -51,15 +51,14 @@ void add_to_base(const T* base, double factor, const T* sum, std::int64_t n, T* 
   weights::scaled_sum(T(1), base, static_cast<T>(factor), sum, n, out);
 }
 
-// One row (the last dimension) after the other through `group(base, changes, n, out)`, which may overwrite the changes.
-template <class T, class Group>
-void merge_rows(const TensorPass& pass, Group group) {
-  const std::int64_t row = pass.shape.empty() ? 1 : pass.shape.back();
+// One row of so many entries after the other, as map_changes() does tiles.
+template <class T, class F>
+void merge_rows(const TensorPass& pass, std::int64_t row, F f) {
   weights::for_rows<T>(
       pass.engine, pass.operands, row, 1,
       [&](const weights::Tile<T>& tile) {
         T* out = tile.inputs.back();
-        group(tile[0], tile.inputs.subspan(1, pass.models()), tile.count, out);
+        f(tile, tile.inputs.subspan(1, pass.models()), out);
         pass.sink->write(tile.first, std::span<const T>(out, static_cast<std::size_t>(tile.count)), tile.last);
       },
       weights::Reading::kChanges);

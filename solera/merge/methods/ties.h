@@ -1,7 +1,8 @@
 // TIES: trim each task's small changes, elect a sign for every entry, average the changes that agree with it.
 //
 //   tau_t = x_t - base                                               float32, n entries a group
-//   trim:  d_t = tau_t where it is among the max(1, floor(density n)) largest magnitudes, else 0
+//   trim:  d_t = c_t tau_t where it is among the max(1, floor(density n)) largest magnitudes, else 0
+//          c_t = 1, or with rescale sum |tau_t| / sum of those kept
 //   elect: s = sign(sum_t d_t)                                       vote: change; w_t d_t with vote: weighted
 //   merge: m = sum_{t agrees} w_t d_t / sum_{t agrees} w_t           agrees: d_t != 0 and has the sign s
 //   out  = base + lambda m                                           rounded once, to the output type
@@ -16,12 +17,9 @@
 #include <span>
 
 #include "solera/merge/method.h"
-#include "solera/merge/methods/bands.h"
+#include "solera/merge/methods/masked.h"
 
 namespace solera::merge {
-
-enum class Vote { kChange, kWeighted };
-enum class ZeroVote { kMajority, kPositive };
 
 struct TiesParams {
   double lambda = 1.0;
@@ -29,6 +27,7 @@ struct TiesParams {
   Granularity granularity = Granularity::kModel;
   Vote vote = Vote::kChange;
   ZeroVote zero_vote = ZeroVote::kMajority;
+  bool rescale = false;
 };
 struct TiesModel {
   double weight = 1.0;
@@ -40,8 +39,9 @@ void fields(TiesParams& p, Visitor&& field) {
   field("lambda", p.lambda, "factor on the merged change", "finite").alias("alpha");
   field("normalize", p.normalize, "divide by the weights that agree (else a plain sum)");
   field("granularity", p.granularity, "group in which the density counts", kGranularityNames).mergekit("tensor");
-  field("vote", p.vote, "what votes on the sign", "change | weighted").mergekit("weighted");
-  field("zero_vote", p.zero_vote, "sign where the votes cancel", "majority | positive").mergekit("positive");
+  field("vote", p.vote, "what votes on the sign", kVoteNames).mergekit("weighted");
+  field("zero_vote", p.zero_vote, "sign where the votes cancel", kZeroVoteNames).mergekit("positive");
+  field("rescale", p.rescale, "enlarge what is kept to the L1 norm of all changes");
 }
 template <class Visitor>
 void fields(TiesModel& m, Visitor&& field) {
