@@ -81,6 +81,11 @@ class BreadcrumbsProgram final : public TypedProgram<BreadcrumbsParams, Breadcru
                           [&](std::size_t t, std::int64_t n) { return breadcrumbs_band(params(0), models(0)[t], n); });
   }
 
+  bool survey_state(SurveyState& state) override {
+    state(bands_);
+    return true;
+  }
+
   void merge(std::size_t index, const TensorPass& pass) override {
     bands_.wide || pass.wide() ? run<double>(index, pass) : run<float>(index, pass);
   }

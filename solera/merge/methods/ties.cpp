@@ -117,6 +117,11 @@ class TiesProgram final : public TypedProgram<TiesParams, TiesModel> {
     positive_ = votes >= 0;
   }
 
+  bool survey_state(SurveyState& state) override {
+    state(bands_, positive_);
+    return true;
+  }
+
   void merge(std::size_t index, const TensorPass& pass) override {
     bands_.wide || pass.wide() ? run<double>(index, pass) : run<float>(index, pass);
   }
