@@ -61,6 +61,13 @@ std::int64_t started(std::int64_t process) {
   return parse_int(fields[19]).value_or(0);
 }
 
+struct Self {
+  std::string host, place;
+  std::int64_t process = 0, started = 0;
+};
+
+Self this_process() { return {host_name(), place(), ::getpid(), started(::getpid())}; }
+
 std::string claim_file(const std::string& name, int generation) { return cat(name, "-", generation); }
 
 int generation_of(const std::string& file, const std::string& name) {
@@ -109,15 +116,16 @@ struct Claim::State {
   std::mutex mutex;
   std::condition_variable changed;
   std::thread heart;
+  const Self self = this_process();  // known before the file is there: it is empty for as short as can be
 
   // Also when the folder has got another name: the file is open.
   void write() {
     Node node;
     node.set("rank", Node::integer(rank));
-    node.set("host", Node::text(host_name()));
-    node.set("process", Node::integer(::getpid()));
-    node.set("started", Node::integer(started(::getpid())));
-    node.set("place", Node::text(place()));
+    node.set("host", Node::text(self.host));
+    node.set("process", Node::integer(self.process));
+    node.set("started", Node::integer(self.started));
+    node.set("place", Node::text(self.place));
     node.set("beat", Node::integer(++beat));
     node.set("status", Node::text(status));
     node.set("message", Node::text(message));

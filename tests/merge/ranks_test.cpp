@@ -6,7 +6,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <numeric>
+#include <cmath>
+#include <limits>
+#include <map>
 
 #include "solera/merge/journal.h"
 #include "solera/merge/staging.h"
@@ -281,24 +283,23 @@ TEST_F(Ranks, OneLooksAtTheWholeModelForAll) {
 }
 
 TEST_F(Ranks, AStateThatIsDamagedIsRefused) {
-  rank(plan(kTies, "density: 0.3"), 1, 2);
+  const std::string own = "weight: 0.5, density: 0.3";
+  rank(plan(kTies, own), 1, 2);
   const std::string path = survey_path(staging_), whole = test::slurp(path);
   std::string bent = whole;
   bent.back() = static_cast<char>(bent.back() ^ 1);
   const std::string hint = cat(" (", path, "); remove it and start the ranks again");
   for (const std::string& bad : {std::string(), std::string("{}\n"), whole.substr(0, whole.size() - 1), bent}) {
     write_atomically(path, bad);
-    EXPECT_EQ(message_of([&] { rank(plan(kTies, "density: 0.3"), 0, 2); }),
-              "the state of the survey is damaged" + hint);
+    EXPECT_EQ(message_of([&] { rank(plan(kTies, own), 0, 2); }), "the state of the survey is damaged" + hint);
   }
   write_survey(staging_, "another", SurveyState());
-  EXPECT_EQ(message_of([&] { rank(plan(kTies, "density: 0.3"), 0, 2); }),
-            "the state of the survey is another plan's" + hint);
-  write_survey(staging_, plan(kTies, "density: 0.3").hash(), SurveyState(std::string("x")));
-  EXPECT_EQ(message_of([&] { rank(plan(kTies, "density: 0.3"), 0, 2); }), "the state of a survey ends early");
+  EXPECT_EQ(message_of([&] { rank(plan(kTies, own), 0, 2); }), "the state of the survey is another plan's" + hint);
+  write_survey(staging_, plan(kTies, own).hash(), SurveyState(std::string("x")));
+  EXPECT_EQ(message_of([&] { rank(plan(kTies, own), 0, 2); }), "the state of a survey ends early");
   remove_all(path);
-  EXPECT_TRUE(rank(plan(kTies, "density: 0.3"), 0, 2).published);  // looks itself
-  EXPECT_TRUE(contents(out_) == alone(plan(kTies, "density: 0.3")));
+  EXPECT_TRUE(rank(plan(kTies, own), 0, 2).published);  // looks itself
+  EXPECT_TRUE(contents(out_) == alone(plan(kTies, own)));
 }
 
 // A method that keeps to itself what it found.
