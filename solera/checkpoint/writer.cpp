@@ -138,10 +138,28 @@ void reserve(int file, std::uint64_t bytes, const std::string& folder, std::uint
   if (::ftruncate(file, static_cast<off_t>(bytes)) != 0) throw cannot("reserve space", path, errno);
 }
 
-Descriptor create(const std::string& path) {
-  Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-  if (!file) throw cannot("create the file", path, errno);
-  return file;
+struct Created {
+  Descriptor file;
+  bool fresh = false;  // it was not there
+};
+
+// Of at most `bytes`. What is in it stays: another process may be writing the same there.
+Created create(const std::string& path, std::uint64_t bytes) {
+  Created created{Descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666)), true};
+  if (!created.file && errno == EEXIST) created = {Descriptor(::open(path.c_str(), O_RDWR | O_CLOEXEC)), false};
+  if (!created.file) throw cannot("create the file", path, errno);
+  struct stat status = {};
+  if (::fstat(created.file.get(), &status) != 0) throw cannot("create the file", path, errno);
+  if (static_cast<std::uint64_t>(status.st_size) > bytes &&
+      ::ftruncate(created.file.get(), static_cast<off_t>(bytes)) != 0)
+    throw cannot("create the file", path, errno);
+  return created;
+}
+
+// Of the disk, that a file has already.
+std::uint64_t reserved_bytes(const std::string& path) {
+  struct stat status = {};
+  return ::stat(path.c_str(), &status) == 0 ? static_cast<std::uint64_t>(status.st_blocks) * 512 : 0;
 }
 
 Descriptor reopen(const std::string& path, const Layout::File& expected) {
@@ -198,25 +216,35 @@ struct ShardWriter::Impl {
   std::size_t file_count = 0;
   bool folder_synced = false;
 
-  void create_files(const Layout& layout) {
-    const std::uint64_t needed = layout.total_bytes();
+  void create_files(const Layout& layout, std::span<const FileUse> uses) {
+    std::uint64_t needed = 0;
+    for (std::size_t i = 0; i < file_count; ++i)
+      if (uses[i] == FileUse::kCreate)
+        needed += layout.files[i].bytes - std::min(layout.files[i].bytes, reserved_bytes(files[i].path));
     if (needed > free_bytes(folder)) throw disk_too_small(folder, needed);
-    std::size_t created = 0;
+    std::vector<std::string> fresh;
     try {
-      for (; created < file_count; ++created) {
-        File& file = files[created];
-        file.descriptor = create(file.path);
-        reserve(file.descriptor.get(), layout.files[created].bytes, folder, needed, file.path);
-        write_all(file.descriptor.get(), 0, std::as_bytes(std::span(layout.files[created].header)), file.path);
+      for (std::size_t i = 0; i < file_count; ++i) {
+        if (uses[i] != FileUse::kCreate) continue;
+        File& file = files[i];
+        Created created = create(file.path, layout.files[i].bytes);
+        if (created.fresh) fresh.push_back(file.path);
+        file.descriptor = std::move(created.file);
+        reserve(file.descriptor.get(), layout.files[i].bytes, folder, needed, file.path);
+        write_all(file.descriptor.get(), 0, std::as_bytes(std::span(layout.files[i].header)), file.path);
       }
     } catch (...) {
-      for (std::size_t i = 0; i <= created && i < file_count; ++i) ::unlink(files[i].path.c_str());
+      for (const std::string& path : fresh) ::unlink(path.c_str());
       throw;
     }
   }
 };
 
 ShardWriter::ShardWriter(const std::string& folder, const Layout& layout, bool resume)
+    : ShardWriter(folder, layout,
+                  std::vector<FileUse>(layout.files.size(), resume ? FileUse::kResume : FileUse::kCreate)) {}
+
+ShardWriter::ShardWriter(const std::string& folder, const Layout& layout, std::span<const FileUse> uses)
     : impl_(std::make_unique<Impl>()) {
   impl_->folder = folder;
   impl_->places = layout.places;
@@ -224,13 +252,9 @@ ShardWriter::ShardWriter(const std::string& folder, const Layout& layout, bool r
   impl_->file_count = layout.files.size();
   impl_->files = std::make_unique<Impl::File[]>(impl_->file_count);
   for (std::size_t i = 0; i < impl_->file_count; ++i) impl_->files[i].path = join_path(folder, layout.files[i].name);
-  if (!resume) {
-    impl_->create_files(layout);
-    return;
-  }
-  for (std::size_t i = 0; i < impl_->file_count; ++i) {
-    impl_->files[i].descriptor = reopen(impl_->files[i].path, layout.files[i]);
-  }
+  for (std::size_t i = 0; i < impl_->file_count; ++i)
+    if (uses[i] == FileUse::kResume) impl_->files[i].descriptor = reopen(impl_->files[i].path, layout.files[i]);
+  impl_->create_files(layout, uses);
 }
 
 ShardWriter::~ShardWriter() = default;
@@ -249,7 +273,7 @@ void ShardWriter::write(std::size_t index, std::uint64_t offset, std::span<const
 void ShardWriter::sync() {
   for (std::size_t i = 0; i < impl_->file_count; ++i) {
     Impl::File& file = impl_->files[i];
-    if (file.unsynced.exchange(false) && ::fdatasync(file.descriptor.get()) != 0) {
+    if (file.descriptor && file.unsynced.exchange(false) && ::fdatasync(file.descriptor.get()) != 0) {
       file.unsynced = true;
       throw cannot("sync", file.path, errno);
     }

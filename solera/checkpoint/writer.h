@@ -48,13 +48,18 @@ struct Layout {
 // tensor is aligned to its type. Throws Error (input) on duplicate names.
 Layout plan_layout(std::vector<TensorInfo> tensors, const LayoutOptions& options = {});
 
+// What a writer does with a file of its layout: leaves it to others, makes it, or goes on with it.
+enum class FileUse : char { kNone, kCreate, kResume };
+
 class ShardWriter {
  public:
   // Opens (resume) or creates the layout's files in `folder`, which exists. Reserves their space first, so that a disk
-  // that is too small is found before any work: Error (io) "needs 6.7 GB, 2.1 GB free"; then no file remains. With
-  // `resume` the files must be there at their full size and with these headers, as a first sync() left them: Error
-  // (io).
+  // that is too small is found before any work: Error (io) "needs 6.7 GB, 2.1 GB free"; then no file that was made here
+  // remains. With `resume` the files must be there at their full size and with these headers, as a first sync() left
+  // them: Error (io). A file that is there already is not emptied: whoever writes the same bytes does no harm.
   ShardWriter(const std::string& folder, const Layout& layout, bool resume = false);
+  // The same with a use for each file; tensors of files without one must not be written.
+  ShardWriter(const std::string& folder, const Layout& layout, std::span<const FileUse> uses);
   ~ShardWriter();
   ShardWriter(const ShardWriter&) = delete;
   ShardWriter& operator=(const ShardWriter&) = delete;

@@ -1,8 +1,10 @@
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <ostream>
 
 #include "solera/base/error.h"
+#include "solera/base/launcher.h"
 #include "solera/base/text.h"
 #include "solera/base/threads.h"
 #include "solera/cli/merge_plan.h"
@@ -20,6 +22,7 @@ struct MergeOptions {
   std::string parts;
   bool allow_missing = false, allow_nonfinite = false, dry_run = false, force = false, restart = false;
   bool no_card = false, truncate_embeddings = false;
+  int rank = -1, of = -1;
   int threads = hardware_threads();
   std::uint64_t memory = 1ull << 30, shard_bytes = 5'000'000'000;
 };
@@ -46,6 +49,14 @@ void declare(OptionList& options, MergeOptions& target) {
                 "keep the models of a file's named documents here (default: OUT.parts, removed)", target.parts);
   options.flag("--no-model-card", "", "write no README.md and mergekit_config.yml into an output folder",
                target.no_card);
+  options
+      .value("--rank", "", "I", "write the files of process I of --of, from 0 (default: what the launcher says)",
+             target.rank)
+      .in("Several machines");
+  options
+      .value("--of", "", "N", "processes that make the output together; 1 ignores the launcher (default: as it says)",
+             target.of)
+      .in("Several machines");
   options.flag("--force", "", "replace an existing output", target.force);
   options.flag("--restart", "", "discard an unfinished OUT.partial instead of going on with it", target.restart);
 }
@@ -83,20 +94,49 @@ merge::PlanOptions plan_options(const MergeOptions& options) {
   return plan;
 }
 
-Node result(Node object, const MergeOptions& options, const merge::ExecuteReport& report) {
+// Which of several processes this one is: as the command line says, else the launcher.
+Rank rank_of(const MergeOptions& options) {
+  if (options.rank == -1 && options.of == -1) return rank_of_launcher(std::getenv).value_or(Rank());
+  if (options.of == -1) throw usage_error(cat("--rank ", options.rank, " is given without --of"));
+  if (options.of < 1) throw usage_error(cat("--of is ", options.of, ", less than 1"));
+  if (options.rank == -1 && options.of > 1)
+    throw usage_error(cat("--of ", options.of, " is given without --rank"), "", "0 is the first rank");
+  const int rank = options.of == 1 && options.rank == -1 ? 0 : options.rank;
+  if (rank < 0 || rank >= options.of)
+    throw usage_error(cat("--rank is ", rank, "; with --of ", options.of, " ranks go from 0 to ", options.of - 1));
+  return {rank, options.of, "--rank"};
+}
+
+Node result(Node object, const MergeOptions& options, const Rank& rank, const merge::ExecuteReport& report) {
   object.set("output", Node::text(options.out));
   object.set("tensors", Node::integer(static_cast<std::int64_t>(report.tensors)));
   object.set("resumed_tensors", Node::integer(static_cast<std::int64_t>(report.resumed)));
   object.set("read_bytes", Node::integer(static_cast<std::int64_t>(report.bytes_read)));
   object.set("written_bytes", Node::integer(static_cast<std::int64_t>(report.bytes_written)));
   object.set("seconds", Node::number(report.seconds));
+  if (rank.of == 1) return object;
+  Node missing = Node::list();
+  for (const int one : report.waits_for) missing.push(Node::integer(one));
+  object.set("rank", Node::integer(rank.number));
+  object.set("of", Node::integer(rank.of));
+  object.set("published", Node::boolean(report.published));
+  object.set("waits_for", std::move(missing));
   return object;
+}
+
+// How the output stands when this rank ends.
+std::string standing(const merge::ExecuteReport& report) {
+  if (report.published) return "the output is whole";
+  std::string ranks;
+  for (const int rank : report.waits_for) ranks += cat(ranks.empty() ? "" : ", ", rank);
+  return cat("the output waits for ", report.waits_for.size() == 1 ? "rank " : "ranks ", ranks);
 }
 
 int run(const MergeOptions& options, Context& context) {
   if (options.out.empty() && !options.dry_run)
     throw usage_error("no --output is given", "", "add -o FOLDER or -o FILE.safetensors");
   if (options.threads < 1) throw usage_error(cat("--threads is ", options.threads, ", less than 1"));
+  const Rank rank = rank_of(options);
   const std::string parts =
       options.parts.empty() ? merge::parts_of(options.out.empty() ? "OUT" : options.out) : options.parts;
   std::vector<Plan> plans = merge::plan_documents(configs_of(options), plan_options(options), parts);
@@ -104,10 +144,16 @@ int run(const MergeOptions& options, Context& context) {
     for (const std::string& line : plan.warnings) context.progress.warn(line);
   if (options.dry_run) {
     print_dry_run(plans, options.threads, options.memory, context);
+    if (rank.of > 1 && !context.json) context.out << rank_line(plans.back(), rank) << "\n";
     return 0;
   }
-  for (const Plan& plan : plans) context.progress.note(opening_line(plan, plans.size() > 1));
+  std::vector<std::string> opening;
+  for (const Plan& plan : plans) opening.push_back(opening_line(plan, plans.size() > 1));
+  if (rank.of > 1) opening.push_back(rank_line(plans.back(), rank));
   const Node before = context.json ? merge_summary(plans.back()) : Node();
+  const auto say = [&] {
+    for (const std::string& line : opening) context.progress.note(line);
+  };
   const merge::ExecuteReport report = merge::execute_documents(std::move(plans), plan_options(options),
                                                                {.out = options.out,
                                                                 .threads = options.threads,
@@ -115,15 +161,21 @@ int run(const MergeOptions& options, Context& context) {
                                                                 .force = options.force,
                                                                 .restart = options.restart,
                                                                 .allow_nonfinite = options.allow_nonfinite,
-                                                                .model_card = !options.no_card},
+                                                                .model_card = !options.no_card,
+                                                                .rank = rank.number,
+                                                                .of = rank.of,
+                                                                .on_start = say},
                                                                parts, !options.parts.empty(), context.progress);
   if (context.json) {
-    context.out << to_json(result(before, options, report)) << "\n";
+    context.out << to_json(result(before, options, rank, report)) << "\n";
     return 0;
   }
-  context.out << options.out << ": " << report.tensors << " tensors, " << bytes_text(report.bytes_written) << " in "
-              << duration_text(report.seconds);
+  context.out << options.out << ": ";
+  if (rank.of > 1) context.out << "rank " << rank.number << " of " << rank.of << ", ";
+  context.out << report.tensors << (report.tensors == 1 ? " tensor, " : " tensors, ")
+              << bytes_text(report.bytes_written) << " in " << duration_text(report.seconds);
   if (report.resumed > 0) context.out << "; " << report.resumed << " were there already";
+  if (rank.of > 1) context.out << "; " << standing(report);
   context.out << "\n";
   return 0;
 }

@@ -9,6 +9,7 @@
 #include "solera/merge/execute.h"
 #include "solera/merge/names.h"
 #include "solera/merge/output_files.h"
+#include "solera/merge/ranks.h"
 
 namespace solera::cli {
 namespace {
@@ -111,6 +112,20 @@ std::string opening_line(const Plan& plan, bool named) {
              plan.method->random ? cat("seed ", plan.config.seed, ", ") : "", layers, plan.tensors.size(),
              " tensors; reads ", bytes_text(plan.bytes_to_read()), " a pass, writes ",
              bytes_text(plan.bytes_to_write()));
+}
+
+std::string rank_line(const Plan& plan, const Rank& rank) {
+  const std::vector<bool> mine = merge::files_of_rank(plan.layout, rank.number, rank.of);
+  std::size_t files = 0;
+  std::uint64_t bytes = 0;
+  for (std::size_t f = 0; f < mine.size(); ++f) {
+    files += mine[f];
+    bytes += mine[f] ? plan.layout.files[f].bytes : 0;
+  }
+  const std::string all = cat(mine.size(), mine.size() == 1 ? " file" : " files");
+  return cat(
+      "rank ", rank.number, " of ", rank.of, " (", rank.from, "): ",
+      files > 0 ? cat(files, " of ", all, ", ", bytes_text(bytes)) : cat("nothing to write, the output has ", all));
 }
 
 Node merge_summary(const Plan& plan) {

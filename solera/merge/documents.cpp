@@ -191,7 +191,13 @@ std::vector<Plan> plan_documents(const std::vector<MergeConfig>& configs, const 
 ExecuteReport execute_documents(std::vector<Plan> plans, const PlanOptions& plan_options, const ExecuteOptions& options,
                                 const std::string& parts, bool keep, Progress& progress) {
   if (plans.size() == 1) return execute(plans.front(), options, progress);
+  if (options.of > 1)
+    throw usage_error(cat("a file of ", plans.size(), " documents is merged by one process"), "",
+                      "merge each document by itself, or leave --rank out (--of 1 under a launcher)");
   if (!exists(staging_of(options.out))) checkpoint::require_writable(options.out, options.force, {});
+  if (options.on_start) options.on_start();
+  ExecuteOptions each = options;
+  each.on_start = nullptr;  // once for all
   std::vector<std::string> names;
   ExecuteReport report;
   for (std::size_t i = 0; i < plans.size(); ++i) {
@@ -200,9 +206,9 @@ ExecuteReport execute_documents(std::vector<Plan> plans, const PlanOptions& plan
     for (auto& [name, model] : config.made) model.planned = nullptr;  // it is there now
     Plan plan = make_plan(std::move(config), of_part(plan_options, last));
     if (last) {
-      report = execute(plan, options, progress);
+      report = execute(plan, each, progress);
     } else {
-      make_part(plan, options, parts, progress);
+      make_part(plan, each, parts, progress);
       names.push_back(plan.config.name);
     }
   }

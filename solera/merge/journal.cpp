@@ -31,12 +31,38 @@ Node header_node(const JournalHeader& header) {
   Node node;
   node.set("solera_journal", Node::integer(kVersion));
   node.set("plan", Node::text(header.plan));
+  if (header.rank) {
+    node.set("rank", Node::integer(header.rank->rank));
+    node.set("of", Node::integer(header.rank->of));
+    node.set("program", Node::text(header.rank->program));
+    node.set("beside", Node::text(header.rank->beside));
+  }
   node.set("inputs", std::move(inputs));
   return node;
 }
 
+// Of this version; throws Error for another's.
+JournalHeader header_of(const Node& node) {
+  JournalHeader header;
+  if (node.at("solera_journal").as_int() != kVersion) throw input_error("written by another version of solera");
+  header.plan = node.at("plan").as_text();
+  if (node.find("rank"))
+    header.rank = {static_cast<int>(node.at("rank").as_int()), static_cast<int>(node.at("of").as_int()),
+                   node.at("program").as_text(), node.at("beside").as_text()};
+  for (const Node& input : node.at("inputs").items()) {
+    checkpoint::FileIdentity file;
+    file.path = input.at("path").as_text();
+    file.size = input.at("size").as_uint();
+    file.modified_ns = input.at("modified_ns").as_int();
+    file.header_hash = input.at("header").as_text();
+    header.inputs.push_back(std::move(file));
+  }
+  return header;
+}
+
 void require_same(const Node& found, const JournalHeader& header, const std::string& folder) {
-  const std::string hint = "finish it with the same command and inputs, or discard it with --restart";
+  const std::string hint = cat("finish it with the same command and inputs, or ",
+                               header.rank ? "remove the folder" : "discard it with --restart");
   const Node* version = found.find("solera_journal");
   if (!version || version->as_int() != kVersion)
     throw input_error(cat("written by another version of solera: ", folder), "", hint);
@@ -53,9 +79,12 @@ void require_same(const Node& found, const JournalHeader& header, const std::str
     throw input_error("an unfinished merge with other inputs or parameters is in the way", folder, hint);
 }
 
-void lock(int file, const std::string& folder) {
-  if (::flock(file, LOCK_EX | LOCK_NB) != 0)
-    throw io_error("another process is writing this output", folder, "wait for it, or choose another -o");
+// Where the file system knows no locks, ranks that write the same do no harm.
+void lock(int file, const std::string& path, const std::optional<RankHeader>& rank) {
+  if (::flock(file, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  const std::string who = rank ? cat("rank ", rank->rank, " of ", rank->of, " is at work already")
+                               : "another process is writing this output";
+  throw io_error(who, parent_folder(path), "wait for it, or choose another -o");
 }
 
 void write_line(int file, const std::string& line, const std::string& path) {
@@ -71,25 +100,28 @@ void write_line(int file, const std::string& line, const std::string& path) {
 
 }  // namespace
 
-std::string Journal::path(const std::string& folder) { return join_path(folder, "journal.jsonl"); }
+std::string Journal::path(const std::string& folder, const std::optional<RankHeader>& rank) {
+  return join_path(folder, rank ? cat("journal-", rank->rank, "-of-", rank->of, ".jsonl") : "journal.jsonl");
+}
 
 std::string Journal::first_line(const JournalHeader& header) { return to_json(header_node(header)); }
 
-void Journal::require_free(const std::string& folder) {
-  const checkpoint::Descriptor file(::open(path(folder).c_str(), O_RDONLY | O_CLOEXEC));
-  if (file) lock(file.get(), folder);
+void Journal::require_free(const std::string& path) {
+  const checkpoint::Descriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC));  // to lock, NFS wants to write
+  if (file) lock(file.get(), path, std::nullopt);
 }
 
 Journal::Journal(const std::string& folder, const JournalHeader& header, std::size_t tensors)
-    : path_(path(folder)), done_(tensors) {
+    : path_(path(folder, header.rank)), done_(tensors) {
   file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (file_ < 0) throw io_error(cat("cannot open: ", errno_text(errno)), path_);
   try {
-    lock(file_, folder);
+    lock(file_, path_, header.rank);
     const std::string text = read_file(path_);
     const std::size_t whole = text.rfind('\n') + 1;  // 0 if there is no whole line
     std::string_view rest(text.data(), whole);
-    if (rest.empty()) {
+    fresh_ = rest.empty();
+    if (fresh_) {
       if (::ftruncate(file_, 0) != 0) throw io_error(cat("cannot truncate: ", errno_text(errno)), path_);
       write_line(file_, first_line(header) + "\n", path_);
       return;
@@ -101,6 +133,8 @@ Journal::Journal(const std::string& folder, const JournalHeader& header, std::si
       const Node node = parse_json(line, path_);
       if (first)
         require_same(node, header, folder);
+      else if (node.find("written"))
+        written_ = true;
       else if (!node.find("finished"))
         for (const Node& number : node.at("done").items()) {
           const std::uint64_t tensor = number.as_uint();
@@ -125,10 +159,58 @@ void Journal::append(std::span<const std::size_t> tensors) {
   write_line(file_, to_json(node) + "\n", path_);
 }
 
+void Journal::write(std::uint64_t bytes) {
+  Node node;
+  node.set("written", Node::integer(static_cast<std::int64_t>(bytes)));
+  write_line(file_, to_json(node) + "\n", path_);
+}
+
 void Journal::finish(std::uint64_t file_number) {
   Node node;
   node.set("finished", Node::integer(static_cast<std::int64_t>(file_number)));
   write_line(file_, to_json(node) + "\n", path_);
+}
+
+std::optional<JournalRecord> find_journal(const std::string& path) {
+  JournalRecord record;
+  std::string text;
+  try {
+    text = read_file(path);
+  } catch (const Error&) {
+    if (!exists(path)) return std::nullopt;  // taken back by a rank that may not join
+    throw;
+  }
+  const std::size_t whole = text.rfind('\n') + 1;  // 0 if there is no whole line
+  const std::string_view first = std::string_view(text).substr(0, text.find('\n'));
+  constexpr std::string_view kBegin = "{\"solera_journal\":";  // or less of it, from a kill
+  record.has_line = whole > 0;
+  record.ours = (whole == 0 ? kBegin.starts_with(first.substr(0, kBegin.size())) : first.starts_with(kBegin));
+  if (whole == 0 || !record.ours) return record;
+  try {
+    record.header = header_of(parse_json(first, path));
+    for (const std::string& line : split(std::string_view(text).substr(0, whole - 1), '\n')) {
+      if (!line.starts_with("{\"written\":") && !line.starts_with("{\"finished\":")) continue;
+      const Node node = parse_json(line, path);
+      if (node.find("written")) record.written = true;
+      if (const Node* number = node.find("finished")) record.finished = number->as_uint();
+    }
+  } catch (const Error&) {  // whoever goes on with this journal says so
+  }
+  return record;
+}
+
+std::vector<std::string> journals_in(const std::string& folder) {
+  std::vector<std::string> names = rank_journals_in(folder);
+  const std::string one = Journal::path(folder);
+  if (exists(one)) names.insert(names.begin(), file_name(one));
+  return names;
+}
+
+std::vector<std::string> rank_journals_in(const std::string& folder) {
+  std::vector<std::string> names = list_folder(folder);
+  std::erase_if(names,
+                [](const std::string& name) { return !name.starts_with("journal-") || !name.ends_with(".jsonl"); });
+  return names;
 }
 
 }  // namespace solera::merge

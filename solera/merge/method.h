@@ -17,6 +17,7 @@
 #include "solera/base/error.h"
 #include "solera/checkpoint/statistics.h"
 #include "solera/merge/parameter.h"
+#include "solera/merge/survey_state.h"
 #include "solera/weights/pass.h"
 
 namespace solera::merge {
@@ -69,6 +70,9 @@ class Program {
   // A look at the whole model before any tensor is written: whole-model thresholds and norms. Called once if needed.
   virtual bool wants_survey() const { return false; }
   virtual void survey(std::span<const TensorPass>) {}
+  // What survey() found, for both directions (survey_state.h): another process takes it in the place of a survey of its
+  // own. A method without it is refused where several processes make one output.
+  virtual bool survey_state(SurveyState&) { return false; }
   virtual void merge(std::size_t index, const TensorPass& pass) = 0;
   // Bytes of memory beyond the passes' scratch that merge() needs for a tensor: whole-tensor methods. Where it is not
   // 0, no other tensor is merged at the same time.

@@ -8,6 +8,7 @@
 #include "solera/base/error.h"
 #include "solera/base/files.h"
 #include "solera/base/text.h"
+#include "solera/merge/chat_template.h"
 #include "solera/merge/names.h"
 
 namespace solera::merge {
@@ -166,6 +167,17 @@ void write_model_card(const Plan& plan, const std::string& folder, const std::st
   if (plan.config.text.empty()) return;
   write_atomically(join_path(folder, "README.md"), model_card(plan, name));
   write_atomically(join_path(folder, "mergekit_config.yml"), plan.config.text);
+}
+
+void write_side_files(const Plan& plan, const std::string& folder, const std::optional<std::string>& card_title) {
+  if (!plan.layout.index.empty())
+    write_atomically(join_path(folder, "model.safetensors.index.json"), plan.layout.index);
+  const Checkpoint& donor = *plan.models[static_cast<std::size_t>(plan.donor)];
+  if (donor.is_folder() || !donor.config().is_null())  // a GGUF file has a config, too
+    checkpoint::carry_side_files(donor, folder, output_config(plan));
+  if (plan.tokenizer) write_tokenizer(*plan.tokenizer, *plan.models[plan.tokenizer->donor], folder);
+  write_chat_template(plan.chat_template, folder);
+  if (card_title) write_model_card(plan, folder, *card_title);
 }
 
 }  // namespace solera::merge

@@ -1,6 +1,7 @@
 // What goes beside the weights of an output folder: config.json, a model card, the configuration that made it.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "solera/base/document.h"
@@ -22,5 +23,8 @@ Table layer_table(const Plan& plan);
 
 // Writes README.md and mergekit_config.yml into a folder; nothing for a configuration that is not from a file.
 void write_model_card(const Plan& plan, const std::string& folder, const std::string& name);
+
+// All that lies beside the weights of an output folder; `name` is the card's title where there is to be one.
+void write_side_files(const Plan& plan, const std::string& folder, const std::optional<std::string>& card_title);
 
 }  // namespace solera::merge

@@ -8,43 +8,34 @@
 #include <optional>
 #include <string_view>
 
-#include "solera/base/document.h"
 #include "solera/base/error.h"
 #include "solera/base/files.h"
+#include "solera/merge/claim.h"
 
 namespace solera::merge {
 
 namespace {
 
-// What a journal says without being opened for work.
-struct Record {
-  bool ours = false;  // nothing yet, or our first line
-  std::string first_line;
-  std::optional<std::uint64_t> finished;
-};
-
-Record read_record(const std::string& journal) {
-  Record record;
-  const std::string text = read_file(journal);
-  const std::size_t whole = text.rfind('\n');
-  record.first_line = text.substr(0, text.find('\n'));
-  constexpr std::string_view kBegin = "{\"solera_journal\":";  // or less of it, from a kill
-  const std::size_t there = std::min(kBegin.size(), record.first_line.size());
-  record.ours = (whole == std::string::npos || there == kBegin.size()) &&
-                record.first_line.compare(0, there, kBegin.substr(0, there)) == 0;
-  if (whole == std::string::npos) record.first_line.clear();
-  if (whole == std::string::npos || whole == 0) return record;
-  const std::size_t line = text.rfind('\n', whole - 1) + 1;
-  try {
-    const Node last = parse_json(std::string_view(text).substr(line, whole - line), journal);
-    if (const Node* number = last.find("finished")) record.finished = number->as_uint();
-  } catch (const Error&) {  // whoever goes on with this journal says so
-  }
-  return record;
-}
-
 bool is_file_number(const std::string& path, std::uint64_t number) {
   return exists(path) && file_number(path) == number;
+}
+
+std::vector<JournalRecord> read_journals(const std::string& folder, const std::vector<std::string>& names) {
+  std::vector<JournalRecord> records;
+  for (const std::string& name : names)
+    if (auto record = find_journal(join_path(folder, name))) records.push_back(std::move(*record));
+  return records;
+}
+
+// The record of the output that has the number of `path`, among the journals of a folder.
+std::optional<JournalRecord> finished_as(const std::string& path, const std::string& folder) {
+  for (const JournalRecord& record : read_journals(folder, journals_in(folder)))
+    if (record.ours && record.finished && is_file_number(path, *record.finished)) return record;
+  return std::nullopt;
+}
+
+Leftover published(const JournalRecord& record, const JournalHeader& header) {
+  return record.header && record.header->plan == header.plan ? Leftover::kPublished : Leftover::kNothing;
 }
 
 }  // namespace
@@ -61,43 +52,75 @@ std::uint64_t file_number(const std::string& path) {
   return status.st_ino;
 }
 
+bool has_its_name(const std::string& out, const std::string& staging) { return finished_as(out, staging).has_value(); }
+
 void discard_staging(const std::string& staging) {
   if (!exists(staging)) return;
-  const std::string journal = file_name(Journal::path(staging));
+  const std::vector<std::string> journals = journals_in(staging);
   for (const std::string& name : list_folder(staging))
-    if (name != journal) remove_all(join_path(staging, name));
+    if (std::find(journals.begin(), journals.end(), name) == journals.end()) remove_all(join_path(staging, name));
   remove_at_once(staging);
+}
+
+void clear_beside_weights(const std::string& staging, const std::vector<std::string>& weights) {
+  std::vector<std::string> kept = journals_in(staging);
+  kept.insert(kept.end(), weights.begin(), weights.end());
+  for (const std::string& name : list_folder(staging))
+    if (std::find(kept.begin(), kept.end(), name) == kept.end() && !is_claim(name, kPublishing))
+      remove_all(join_path(staging, name));
+}
+
+void clear_journals(const std::string& out) {
+  for (const std::string& name : list_folder(out))
+    if (is_claim(name, kPublishing)) remove_all(join_path(out, name));
+  const auto says = [&](const std::string& name) {
+    const auto record = find_journal(join_path(out, name));
+    return record && record->finished;
+  };
+  std::vector<std::string> journals = journals_in(out);
+  std::stable_partition(journals.begin(), journals.end(), [&](const std::string& name) { return !says(name); });
+  for (const std::string& name : journals) remove_all(join_path(out, name));
 }
 
 Leftover settle_staging(const std::string& staging, const std::string& out, const std::string& file,
                         const JournalHeader& header) {
-  const std::string expected = Journal::first_line(header);
-  const auto published = [&](const Record& record) {
-    return record.first_line == expected ? Leftover::kPublished : Leftover::kNothing;
-  };
-  if (is_folder(out) && exists(Journal::path(out))) {
-    const Record record = read_record(Journal::path(out));
-    if (record.ours && record.finished == file_number(out)) {
-      remove_all(staging);  // the old output, which changed places with this one
-      remove_all(Journal::path(out));
-      return published(record);
+  if (is_folder(out))
+    if (const auto record = finished_as(out, out)) {
+      if (!is_claimed(out, kPublishing)) {
+        remove_all(staging);  // the old output, which changed places with this one
+        clear_journals(out);
+      }
+      return published(*record, header);
     }
-  }
   if (!exists(staging)) return Leftover::kNothing;
-  const std::string journal = Journal::path(staging);
-  const Record record = exists(journal) ? read_record(journal) : Record{};
-  // The first line is there before any other file.
-  const bool untouched = is_folder(staging) && list_folder(staging).size() == (exists(journal) ? 1 : 0);
-  if (exists(journal) ? !record.ours || (record.first_line.empty() && !untouched) : !untouched)
+  const std::string one = file_name(Journal::path(staging));  // a single process's
+  const std::vector<std::string> names = is_folder(staging) ? list_folder(staging) : std::vector<std::string>();
+  const std::vector<std::string> journals = is_folder(staging) ? journals_in(staging) : names;
+  const std::vector<JournalRecord> records = read_journals(staging, journals);
+  // A first line is there before any other file.
+  const bool untouched = is_folder(staging) && std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+                           return std::find(journals.begin(), journals.end(), name) != journals.end();
+                         });
+  const bool begun = std::any_of(records.begin(), records.end(), [](const auto& record) { return record.has_line; });
+  const bool ours = std::all_of(records.begin(), records.end(), [](const auto& record) { return record.ours; });
+  if (!ours || (!begun && !untouched))
     throw io_error(cat(staging, " is in the way, and not an unfinished output"), "", "move it, or choose another -o");
-  Journal::require_free(staging);
-  if (record.finished && is_file_number(out, *record.finished)) {
-    discard_staging(staging);
-    return published(record);
+  for (const std::string& name : journals)  // ranks do not wait for each other
+    if (!header.rank || name == one) Journal::require_free(join_path(staging, name));
+  if (const auto record = finished_as(out, staging)) {
+    if (!is_claimed(staging, kPublishing)) discard_staging(staging);
+    return published(*record, header);
   }
-  const bool is_there =
-      !record.finished || is_file_number(file.empty() ? staging : join_path(staging, file), *record.finished);
-  if (!record.first_line.empty() && is_there) return Leftover::kUnfinished;
+  if (header.rank) {
+    if (!journals.empty() && journals.front() == one)
+      throw input_error("an unfinished merge by one process is in the way", staging,
+                        "finish it without --rank, or remove the folder");
+    return journals.empty() ? Leftover::kNothing : Leftover::kUnfinished;
+  }
+  const auto is_there = [&](const JournalRecord& record) {
+    return !record.finished || is_file_number(file.empty() ? staging : join_path(staging, file), *record.finished);
+  };
+  if (begun && std::all_of(records.begin(), records.end(), is_there)) return Leftover::kUnfinished;
   discard_staging(staging);  // nothing was begun, or what it made has gone elsewhere
   return Leftover::kNothing;
 }

@@ -2,20 +2,16 @@
 // be that of a run that nobody disturbed, byte for byte, for 1, 2 and 7 threads and three chunk sizes (which --memory
 // sets).
 
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <thread>
 
 #include "solera/base/random.h"
 #include "solera/base/text.h"
+#include "tests/support/processes.h"
 #include "tests/support/support.h"
-
-extern char** environ;
 
 namespace solera {
 namespace {
@@ -53,22 +49,7 @@ class Killed : public testing::Test {
     const std::vector<std::string> words = {kProgram,      "merge",     folder_ / "ties.yaml",   "-o",
                                             folder_ / out, "--threads", std::to_string(threads), "--memory",
                                             memory};
-    std::vector<char*> argv;
-    for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    pid_t child = 0;
-    EXPECT_EQ(posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    return child;
-  }
-  static int finish(pid_t child) {
-    int status = 0;
-    EXPECT_EQ(::waitpid(child, &status, 0), child);
-    return status;
+    return test::start_quietly(words);
   }
 
   TemporaryFolder folder_;
@@ -76,7 +57,7 @@ class Killed : public testing::Test {
 
 TEST_F(Killed, AtTwentyInstantsAndContinued) {
   const auto begin = Clock::now();
-  ASSERT_EQ(finish(start("whole.safetensors", 2, "256MiB")), 0);
+  ASSERT_EQ(test::wait_for(start("whole.safetensors", 2, "256MiB")), 0);
   const double whole = std::chrono::duration<double>(Clock::now() - begin).count();
   const std::string expected = test::slurp(folder_ / "whole.safetensors");
   const RandomStream instants({.seed = 3, .purpose = "test.kill"});
@@ -89,10 +70,11 @@ TEST_F(Killed, AtTwentyInstantsAndContinued) {
     const pid_t child = start("out.safetensors", threads[i % 3], memory[i / 3 % 3]);
     std::this_thread::sleep_for(std::chrono::duration<double>(whole * instants.uniform(i)));
     ::kill(child, SIGKILL);
-    killed += WIFSIGNALED(finish(child));
+    killed += WIFSIGNALED(test::wait_for(child));
     // The same command, whatever the kill has left; a run that had ended is repeated where nothing is left to do.
     if (!exists(out) || exists(out + ".partial")) {
-      ASSERT_EQ(finish(start("out.safetensors", threads[(i + 1) % 3], memory[(i + 1) % 3])), 0) << "instant " << i;
+      ASSERT_EQ(test::wait_for(start("out.safetensors", threads[(i + 1) % 3], memory[(i + 1) % 3])), 0)
+          << "instant " << i;
     }
     ASSERT_TRUE(test::slurp(out) == expected) << "instant " << i;
     ASSERT_FALSE(exists(out + ".partial"));

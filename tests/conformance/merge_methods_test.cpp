@@ -196,6 +196,29 @@ TEST_P(MergeMethods, KilledAtEveryEventAndResumed) {
   EXPECT_GE(most, 7u);  // the last kill leaves all but one tensor done
 }
 
+// A method with a survey shares what it found, or is refused by name before anything is written.
+TEST_P(MergeMethods, RanksMakeTheFolderOfOneProcess) {
+  const auto make = [&](const std::string& out, int rank, int of) {
+    Plan plan = make_plan(family_.config(*GetParam()), {.shard_bytes = 4096});
+    return execute(plan, {.out = family_.folder() / out, .threads = 2, .block = 16, .rank = rank, .of = of},
+                   no_progress());
+  };
+  make("one", 0, 1);
+  SurveyState state;
+  const Plan plan = make_plan(family_.config(*GetParam()), {});
+  if (plan.program->wants_survey() && !plan.program->survey_state(state)) {
+    EXPECT_TRUE(test::message_of([&] { make("many", 0, 3); }).starts_with("`" + GetParam()->name + "` looks at"));
+    EXPECT_FALSE(exists(family_.folder() / "many.partial"));
+    return;
+  }
+  for (const int rank : {2, 0, 1}) EXPECT_EQ(make("many", rank, 3).published, rank == 1);
+  const std::vector<std::string> names = list_folder(family_.folder() / "one");
+  EXPECT_EQ(list_folder(family_.folder() / "many"), names);
+  for (const std::string& name : names)
+    EXPECT_TRUE(test::slurp(family_.folder() / ("one/" + name)) == test::slurp(family_.folder() / ("many/" + name)))
+        << name;
+}
+
 TEST_P(MergeMethods, ValuesThatAreNoNumbersAreNamedAndNothingRemains) {
   family_.poison();
   const std::string out = family_.folder() / "out.safetensors";

@@ -61,6 +61,14 @@ struct ModelBands {
   }
 };
 
+template <class T>
+void visit_state(SurveyState& state, Band<T>& band) {
+  for (weights::Cut<T>* cut : {&band.upper, &band.lower}) state(cut->value, cut->segment, cut->last);
+}
+inline void visit_state(SurveyState& state, ModelBands& bands) {
+  state(bands.found, bands.wide, bands.narrow_bands, bands.wide_bands);
+}
+
 // `ranks(t, n)` gives model t's band among n entries. Throws Error (usage) if a tensor lacks one of the models.
 ModelBands survey_bands(std::span<const TensorPass> passes,
                         const std::function<RankBand(std::size_t model, std::int64_t n)>& ranks);

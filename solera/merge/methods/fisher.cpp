@@ -87,7 +87,19 @@ class FisherProgram final : public TypedProgram<FisherParams, FisherModel> {
           weights::needs_double(pass.statistic_operands()) ? squares_of<double>(pass) : squares_of<float>(pass);
       for (std::size_t k = 0; k < sums.size(); ++k) squares[pass.statistic_operands()[k].model].merge(sums[k]);
     }
-    for (const auto& [file, sum] : squares) norms_[file] = norm_of(sum, file->path());
+    std::map<const checkpoint::Checkpoint*, double> norms;
+    norms_.assign(passes.size(), {});
+    for (std::size_t i = 0; i < passes.size(); ++i)
+      for (const weights::Operand& one : passes[i].statistic_operands()) {
+        const auto [norm, is_new] = norms.emplace(one.model, 0);
+        if (is_new) norm->second = norm_of(squares.at(one.model), one.model->path());
+        norms_[i].push_back(norm->second);
+      }
+  }
+
+  bool survey_state(SurveyState& state) override {
+    state(norms_);
+    return true;
   }
 
   void merge(std::size_t index, const TensorPass& pass) override {
@@ -99,9 +111,8 @@ class FisherProgram final : public TypedProgram<FisherParams, FisherModel> {
   template <class T>
   void run(std::size_t index, const TensorPass& pass) {
     const auto fishers = pass.statistic_operands();
-    std::vector<double> norms;
-    for (const weights::Operand& one : fishers) norms.push_back(params(index).normalize ? norms_.at(one.model) : 1.0);
-    const Shares shares(params(index), models(index), norms);
+    const Shares shares(params(index), models(index),
+                        params(index).normalize ? norms_.at(index) : std::vector<double>(fishers.size(), 1.0));
     const std::size_t count = models(index).size();
     weights::map<T>(pass.engine, pass.operands, *pass.sink, [&](const weights::Tile<T>& tile, T* out) {
       for (std::size_t k = 0; k < count; ++k) require_nonnegative(fishers[k], tile[count + k], tile.first, tile.count);
@@ -110,7 +121,7 @@ class FisherProgram final : public TypedProgram<FisherParams, FisherModel> {
     });
   }
 
-  std::map<const checkpoint::Checkpoint*, double> norms_;
+  std::vector<std::vector<double>> norms_;  // of each tensor's statistics operands: their file's
 };
 
 }  // namespace

@@ -88,6 +88,7 @@ class MaskedTensors {
   void add(MaskedMerge merge, std::int64_t row);
   bool wants_survey() const;
   void survey(std::span<const TensorPass> passes);
+  void survey_state(SurveyState& state) { state(bands_, scales_, zero_is_positive_); }
   void merge(std::size_t index, const TensorPass& pass) const;
   std::uint64_t worker_memory(std::size_t index) const { return memory_[index]; }
 
@@ -123,6 +124,10 @@ class MaskedProgram final : public TypedProgram<Params, ModelParams> {
   }
   bool wants_survey() const override { return tensors_.wants_survey(); }
   void survey(std::span<const TensorPass> passes) override { tensors_.survey(passes); }
+  bool survey_state(SurveyState& state) override {
+    tensors_.survey_state(state);
+    return true;
+  }
   void merge(std::size_t index, const TensorPass& pass) override { tensors_.merge(index, pass); }
   std::uint64_t worker_memory(std::size_t index) const override { return tensors_.worker_memory(index); }
 
