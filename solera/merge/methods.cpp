@@ -15,6 +15,7 @@
 #include "solera/merge/methods/nearswap.h"
 #include "solera/merge/methods/nuslerp.h"
 #include "solera/merge/methods/passthrough.h"
+#include "solera/merge/methods/pcb.h"
 #include "solera/merge/methods/ram.h"
 #include "solera/merge/methods/ramplus_tl.h"
 #include "solera/merge/methods/regmean.h"
@@ -32,7 +33,8 @@ std::span<const Method> methods() {
                                                nuslerp_method(),  multislerp_method(),   karcher_method(),
                                                nearswap_method(), arcee_fusion_method(), sce_method(),
                                                ram_method(),      ramplus_tl_method(),   passthrough_method(),
-                                               wise_ft_method(),  fisher_method(),       regmean_method()};
+                                               wise_ft_method(),  fisher_method(),       regmean_method(),
+                                               pcb_method()};
   return kMethods;
 }
 

@@ -61,6 +61,9 @@ struct ModelBands {
   }
 };
 
+// All tensors of a whole-model survey. Throws Error (usage) naming those that lack one of the models.
+std::vector<weights::Segment> survey_segments(std::span<const TensorPass> passes);
+
 // `ranks(t, n)` gives model t's band among n entries. Throws Error (usage) if a tensor lacks one of the models.
 ModelBands survey_bands(std::span<const TensorPass> passes,
                         const std::function<RankBand(std::size_t model, std::int64_t n)>& ranks);
