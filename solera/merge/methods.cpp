@@ -7,7 +7,10 @@
 #include "solera/base/text.h"
 #include "solera/merge/methods/arcee_fusion.h"
 #include "solera/merge/methods/breadcrumbs.h"
+#include "solera/merge/methods/consensus.h"
 #include "solera/merge/methods/fisher.h"
+#include "solera/merge/methods/iso_c.h"
+#include "solera/merge/methods/iso_cts.h"
 #include "solera/merge/methods/karcher.h"
 #include "solera/merge/methods/linear.h"
 #include "solera/merge/methods/model_stock.h"
@@ -23,6 +26,7 @@
 #include "solera/merge/methods/slerp.h"
 #include "solera/merge/methods/task_arithmetic.h"
 #include "solera/merge/methods/ties.h"
+#include "solera/merge/methods/tsv_m.h"
 #include "solera/merge/methods/wise_ft.h"
 
 namespace solera::merge {
@@ -34,7 +38,8 @@ std::span<const Method> methods() {
                                                nearswap_method(), arcee_fusion_method(), sce_method(),
                                                ram_method(),      ramplus_tl_method(),   passthrough_method(),
                                                wise_ft_method(),  fisher_method(),       regmean_method(),
-                                               pcb_method()};
+                                               pcb_method(),      tsv_m_method(),        iso_c_method(),
+                                               iso_cts_method(),  consensus_method()};
   return kMethods;
 }
 
