@@ -7,7 +7,7 @@
 // that are no matrices get base + lambda sum_i w_i tau_i / N (methods/spectral.h). r counts the directions that the sum
 // has (weights/spectral.h); the authors' program takes min(m, n) and so gives the mean to arbitrary ones where changes
 // are of low rank. lambda = 0 gives the base's bits. Cost: one read of each input and one decomposition a matrix;
-// memory: one matrix and about a dozen times its size.
+// memory: some twenty times a matrix in float64.
 #pragma once
 
 #include <span>

@@ -10,8 +10,8 @@
 // Marczak, Magistri, Cygert, Twardowski, Bagdanov and van de Weijer, ICML 2025, arXiv 2502.04959, section 4.2; rounding
 // (halves to even) and order as in the authors' program. Tensors that are no matrices get base + lambda sum_i w_i tau_i
 // / N (methods/spectral.h). Directions that a matrix does not have are left out, of the mean, too. common: 1 is Iso-C.
-// lambda = 0 gives the base's bits. Cost: two reads of each input and N + 3 decompositions a matrix; memory: one matrix
-// and about fifteen times its size.
+// lambda = 0 gives the base's bits. Cost: two reads of each input and N + 3 decompositions a matrix; memory: some
+// twenty times a matrix in float64.
 #pragma once
 
 #include <span>

@@ -9,8 +9,8 @@
 // matrices get base + lambda sum_i w_i tau_i / N (methods/spectral.h). Where directions repeat each other U has fewer
 // than it has columns, P and Q only list those that are there, and what the others would add is nothing; the authors'
 // program fills them with whatever its decomposition lists. One model comes back whole. lambda = 0 gives the base's
-// bits. Cost: one read of each input and N + 2 decompositions a matrix; memory: one matrix and about a dozen times its
-// size.
+// bits. Cost: one read of each input and N + 2 decompositions a matrix; memory: some twenty times a
+// matrix in float64.
 #pragma once
 
 #include <span>
