@@ -8,9 +8,12 @@
 #include "solera/merge/methods/arcee_fusion.h"
 #include "solera/merge/methods/breadcrumbs.h"
 #include "solera/merge/methods/breadcrumbs_ties.h"
+#include "solera/merge/methods/consensus.h"
 #include "solera/merge/methods/dare.h"
 #include "solera/merge/methods/della.h"
 #include "solera/merge/methods/fisher.h"
+#include "solera/merge/methods/iso_c.h"
+#include "solera/merge/methods/iso_cts.h"
 #include "solera/merge/methods/karcher.h"
 #include "solera/merge/methods/linear.h"
 #include "solera/merge/methods/model_stock.h"
@@ -18,6 +21,7 @@
 #include "solera/merge/methods/nearswap.h"
 #include "solera/merge/methods/nuslerp.h"
 #include "solera/merge/methods/passthrough.h"
+#include "solera/merge/methods/pcb.h"
 #include "solera/merge/methods/ram.h"
 #include "solera/merge/methods/ramplus_tl.h"
 #include "solera/merge/methods/regmean.h"
@@ -25,6 +29,7 @@
 #include "solera/merge/methods/slerp.h"
 #include "solera/merge/methods/task_arithmetic.h"
 #include "solera/merge/methods/ties.h"
+#include "solera/merge/methods/tsv_m.h"
 #include "solera/merge/methods/wise_ft.h"
 
 namespace solera::merge {
@@ -37,7 +42,9 @@ std::span<const Method> methods() {
                                                multislerp_method(),   karcher_method(),     nearswap_method(),
                                                arcee_fusion_method(), sce_method(),         ram_method(),
                                                ramplus_tl_method(),   passthrough_method(), wise_ft_method(),
-                                               fisher_method(),       regmean_method()};
+                                               fisher_method(),       regmean_method(),     pcb_method(),
+                                               tsv_m_method(),        iso_c_method(),       iso_cts_method(),
+                                               consensus_method()};
   return kMethods;
 }
 

@@ -1,6 +1,5 @@
 #include "solera/weights/low_rank.h"
 
-#include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -9,22 +8,12 @@
 #include "solera/base/error.h"
 #include "solera/base/files.h"
 #include "solera/base/random.h"
+#include "solera/weights/eigen.h"
 #include "solera/weights/vector.h"
 
 namespace solera::weights {
 
 namespace {
-
-using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-// Eigen's blocking, and with it the order of its sums, follows the size of the caches unless it is told one.
-void fix_blocking() {
-  static const bool done = [] {
-    Eigen::setCpuCacheSizes(32 << 10, 256 << 10, 2 << 20);
-    return true;
-  }();
-  (void)done;
-}
 
 // The change D = tuned - base as blocks of whole rows.
 class Change {

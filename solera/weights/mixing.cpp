@@ -99,6 +99,33 @@ void count_active_t(T epsilon, T* const* rows, std::size_t count, std::int64_t n
 }
 
 template <class T>
+void sum_where_agreed_t(std::int64_t agree, const T* strictness, T* const* rows, std::size_t count, std::int64_t n,
+                        T* out) {
+  const hn::ScalableTag<T> d;
+  const auto one = hn::Set(d, T(1)), least = hn::Set(d, static_cast<T>(agree));
+  sweep(
+      d, n,
+      [&](std::int64_t i) {
+        auto sum = hn::Zero(d), votes = hn::Zero(d);
+        for (std::size_t k = 0; k < count; ++k) sum = hn::Add(sum, hn::LoadU(d, rows[k] + i));
+        for (std::size_t k = 0; k < count; ++k) {
+          const auto change = hn::LoadU(d, rows[k] + i);
+          const auto rest = hn::Mul(hn::Set(d, strictness[k]), hn::Abs(hn::Sub(sum, change)));
+          votes = hn::Add(votes, hn::IfThenElseZero(hn::Ge(hn::Abs(change), rest), one));
+        }
+        hn::StoreU(hn::IfThenElseZero(hn::Ge(votes, least), sum), d, out + i);
+      },
+      [&](std::int64_t i) {
+        T sum = 0;
+        std::int64_t votes = 0;
+        for (std::size_t k = 0; k < count; ++k) sum = sum + rows[k][i];
+        for (std::size_t k = 0; k < count; ++k)
+          votes += std::abs(rows[k][i]) >= strictness[k] * std::abs(sum - rows[k][i]);
+        out[i] = votes >= agree ? sum : T(0);
+      });
+}
+
+template <class T>
 void variance_of_t(T* const* rows, std::size_t count, std::int64_t n, T* out) {
   const hn::ScalableTag<double> d;
   const auto divisor = static_cast<double>(count);
@@ -198,6 +225,10 @@ SOLERA_BOTH(count_active,
             (double e, double* const* rows, std::size_t count, std::int64_t n, std::int64_t* shared,
              std::int64_t* alone),
             (e, rows, count, n, shared, alone))
+SOLERA_BOTH(sum_where_agreed,
+            (std::int64_t a, const float* s, float* const* rows, std::size_t count, std::int64_t n, float* out),
+            (std::int64_t a, const double* s, double* const* rows, std::size_t count, std::int64_t n, double* out),
+            (a, s, rows, count, n, out))
 SOLERA_BOTH(variance_of, (float* const* rows, std::size_t count, std::int64_t n, float* out),
             (double* const* rows, std::size_t count, std::int64_t n, double* out), (rows, count, n, out))
 SOLERA_BOTH(keep_where_positive, (const float* score, std::int64_t n, float* v),
@@ -227,6 +258,7 @@ namespace solera::weights {
 SOLERA_EXPORT(near_swap);
 SOLERA_EXPORT(mean_of_active);
 SOLERA_EXPORT(count_active);
+SOLERA_EXPORT(sum_where_agreed);
 SOLERA_EXPORT(variance_of);
 SOLERA_EXPORT(keep_where_positive);
 SOLERA_EXPORT(take_above);
@@ -255,6 +287,11 @@ void count_active(T epsilon, std::span<T* const> rows, std::int64_t n, std::span
   SOLERA_DISPATCH(count_active, epsilon, rows.data(), rows.size(), n, shared.data(), alone.data());
 }
 template <class T>
+void sum_where_agreed(std::int64_t agree, std::span<const T> strictness, std::span<T* const> rows, std::int64_t n,
+                      T* out) {
+  SOLERA_DISPATCH(sum_where_agreed, agree, strictness.data(), rows.data(), rows.size(), n, out);
+}
+template <class T>
 void variance_of(std::span<T* const> rows, std::int64_t n, T* out) {
   SOLERA_DISPATCH(variance_of, rows.data(), rows.size(), n, out);
 }
@@ -277,15 +314,16 @@ void add_scaled_by(const T* origin, const double* fa, const T* a, const double* 
 }
 #undef SOLERA_DISPATCH
 
-#define SOLERA_INSTANTIATE(T)                                                                    \
-  template void near_swap<T>(T, const T*, const T*, std::int64_t, T*);                           \
-  template void mean_of_active<T>(T, std::span<const T>, std::span<T* const>, std::int64_t, T*); \
-  template void count_active<T>(T, std::span<T* const>, std::int64_t, std::span<std::int64_t>,   \
-                                std::span<std::int64_t>);                                        \
-  template void variance_of<T>(std::span<T* const>, std::int64_t, T*);                           \
-  template void keep_where_positive<T>(const T*, std::int64_t, T*);                              \
-  template void take_above<T>(T, const T*, const T*, const T*, std::int64_t, T*);                \
-  template void add_products<T>(const T*, const T*, std::int64_t, double*);                      \
+#define SOLERA_INSTANTIATE(T)                                                                                 \
+  template void near_swap<T>(T, const T*, const T*, std::int64_t, T*);                                        \
+  template void mean_of_active<T>(T, std::span<const T>, std::span<T* const>, std::int64_t, T*);              \
+  template void count_active<T>(T, std::span<T* const>, std::int64_t, std::span<std::int64_t>,                \
+                                std::span<std::int64_t>);                                                     \
+  template void sum_where_agreed<T>(std::int64_t, std::span<const T>, std::span<T* const>, std::int64_t, T*); \
+  template void variance_of<T>(std::span<T* const>, std::int64_t, T*);                                        \
+  template void keep_where_positive<T>(const T*, std::int64_t, T*);                                           \
+  template void take_above<T>(T, const T*, const T*, const T*, std::int64_t, T*);                             \
+  template void add_products<T>(const T*, const T*, std::int64_t, double*);                                   \
   template void add_scaled_by<T>(const T*, const double*, const T*, const double*, const T*, std::int64_t, T*)
 SOLERA_INSTANTIATE(float);
 SOLERA_INSTANTIATE(double);

@@ -21,6 +21,12 @@ template <class T>
 void count_active(T epsilon, std::span<T* const> rows, std::int64_t n, std::span<std::int64_t> shared,
                   std::span<std::int64_t> alone);
 
+// out = the sum of the rows where at least `agree` of them are as large as `strictness[k]` times the rest of the sum, 0
+// elsewhere.
+template <class T>
+void sum_where_agreed(std::int64_t agree, std::span<const T> strictness, std::span<T* const> rows, std::int64_t n,
+                      T* out);
+
 // out = the population variance of the rows, in float64, rounded once.
 template <class T>
 void variance_of(std::span<T* const> rows, std::int64_t n, T* out);

@@ -41,8 +41,8 @@ std::vector<std::vector<T>> sample(const Source<T>& source, std::int64_t total) 
   const RandomStream jitter({.seed = 0, .purpose = "select.sample"});
   Engine quiet = source.engine;
   quiet.on_bytes_read = nullptr;
-  for (const Segment& segment : source.segments) {
-    const std::int64_t n = elements(segment);
+  for (std::size_t s = 0; s < source.segments.size(); ++s) {
+    const std::int64_t n = elements(source.segments[s]);
     const std::int64_t runs = std::min((n * (wanted / kRun) + total - 1) / total, (n + kRun - 1) / kRun);
     std::vector<std::vector<T>> part(streams, std::vector<T>(static_cast<std::size_t>(runs * kRun)));
     std::vector<std::int64_t> lengths(static_cast<std::size_t>(runs));
@@ -56,7 +56,7 @@ std::vector<std::vector<T>> sample(const Source<T>& source, std::int64_t total) 
                                        : 0;
         const std::int64_t at = begin + shift, count = std::min(kRun, n - at);
         lengths[static_cast<std::size_t>(r)] = count;
-        range.load(segment, at, count);
+        range.load(s, at, count);
         for (std::size_t t = 0; t < streams; ++t)
           for (std::int64_t i = 0; i < count; ++i)
             part[t][static_cast<std::size_t>(r * kRun + i)] = std::abs(range.values(t)[i]);
@@ -152,7 +152,7 @@ void locate(const Source<T>& source, std::size_t stream, std::int64_t wanted, co
       Range<T> range(source, source.engine, kTile);
       for (std::int64_t at = first; at < end; at += kTile) {
         const std::int64_t count = std::min(kTile, end - at);
-        range.load(source.segments[s], at, count, stream);
+        range.load(s, at, count, stream);
         const T* v = range.values(stream);
         const std::int64_t ties = count_band(v, cut.value, cut.value, count, unused.data()).at_high;
         if (ties < wanted) {
@@ -173,13 +173,14 @@ void locate(const Source<T>& source, std::size_t stream, std::int64_t wanted, co
 template <class T>
 CountEqual count_equal(const Source<T>& source, std::size_t stream, T value) {
   auto counts = std::make_shared<std::vector<std::vector<std::int64_t>>>();
-  for (const Segment& segment : source.segments) {
+  for (std::size_t s = 0; s < source.segments.size(); ++s) {
+    const Segment& segment = source.segments[s];
     std::vector<std::int64_t>& here =
         counts->emplace_back(static_cast<std::size_t>(elements(segment) / source.engine.blocking.block + 1));
     for_tiles<T>(
         source.engine, segment.operands, 0,
         [&](const Tile<T>& tile, std::int64_t block, int) {
-          source.prepare(tile);
+          source.prepare(s, tile);
           const T* v = source.row(tile, stream);
           here[static_cast<std::size_t>(block)] +=
               std::count_if(v, v + tile.count, [&](T x) { return std::abs(x) == value; });
@@ -200,12 +201,12 @@ Found<T> by_histogram(const Source<T>& source, const RankRequest& request) {
   std::int64_t rank = request.rank, ties = 0;
   for (int shift = kWidth - kDigit; shift >= 0; shift -= kDigit) {
     std::vector<std::int64_t> histogram(1 << kDigit);
-    for (const Segment& segment : source.segments) {
+    for (std::size_t s = 0; s < source.segments.size(); ++s) {
       std::vector<std::vector<std::int64_t>> parts(static_cast<std::size_t>(source.engine.pool->size()));
       const auto count = [&](const Tile<T>& tile, std::int64_t, int worker) {
         auto& part = parts[static_cast<std::size_t>(worker)];
         part.resize(histogram.size());
-        source.prepare(tile);
+        source.prepare(s, tile);
         const T* v = source.row(tile, request.stream);
         for (std::int64_t i = 0; i < tile.count; ++i) {
           const Bits bits = std::bit_cast<Bits>(std::abs(v[i]));
@@ -213,7 +214,7 @@ Found<T> by_histogram(const Source<T>& source, const RankRequest& request) {
             ++part[static_cast<std::size_t>((bits >> shift) & ((1u << kDigit) - 1))];
         }
       };
-      for_tiles<T>(source.engine, segment.operands, 0, count, source.reading);
+      for_tiles<T>(source.engine, source.segments[s].operands, 0, count, source.reading);
       for (const auto& part : parts)
         for (std::size_t digit = 0; digit < part.size(); ++digit) histogram[digit] += part[digit];
     }
@@ -246,16 +247,20 @@ template <class T>
 std::vector<Cut<T>> select_small(const Source<T>& source, std::span<const RankRequest> requests) {
   const std::span<const Segment> segments = source.segments;
   std::vector<std::vector<T>> values(source.streams());
-  for (const Segment& segment : segments) {
-    const std::int64_t n = elements(segment);
+  for (std::size_t s = 0; s < segments.size(); ++s) {
+    const std::int64_t n = elements(segments[s]);
     Range<T> range(source, source.engine, n);
-    range.load(segment, 0, n);
+    range.load(s, 0, n);
     for (std::size_t t = 0; t < values.size(); ++t)
       values[t].insert(values[t].end(), range.values(t), range.values(t) + n);
   }
   std::vector<Cut<T>> cuts;
   for (const RankRequest& request : requests) {
-    Cut<T> cut = select_cut(std::span<const T>(values[request.stream]), request.rank);
+    const std::span<const T> all = values[request.stream];
+    Cut<T> cut = select_cut(all, request.rank);
+    if (request.least && request.rank >= std::ssize(all) && !all.empty())
+      cut.value =
+          std::abs(*std::min_element(all.begin(), all.end(), [](T a, T b) { return std::abs(a) < std::abs(b); }));
     for (std::size_t s = 0; cut.last >= 0 && cut.segment == 0 && s < segments.size(); ++s) {
       const std::int64_t n = elements(segments[s]);
       if (cut.last < n) {
@@ -280,7 +285,7 @@ std::vector<Cut<T>> select_from(const Source<T>& source, std::span<const RankReq
   std::vector<Cut<T>> cuts(requests.size());
   std::vector<std::size_t> open;
   for (std::size_t r = 0; r < requests.size(); ++r) {
-    if (requests[r].rank > 0 && requests[r].rank < total)
+    if (requests[r].rank > 0 && (requests[r].rank < total || requests[r].least))
       open.push_back(r);
     else
       cuts[r] = end_cut<T>(requests[r].rank);
@@ -291,7 +296,7 @@ std::vector<Cut<T>> select_from(const Source<T>& source, std::span<const RankReq
   std::vector<Bracket<T>> brackets(requests.size());
   for (const std::size_t r : open) {
     const std::span<const T> magnitudes = samples[requests[r].stream];
-    const double p = static_cast<double>(requests[r].rank) / static_cast<double>(total);
+    const double p = static_cast<double>(std::min(requests[r].rank, total)) / static_cast<double>(total);
     brackets[r] = bracket_of(magnitudes, p, 4.5 * deviation_of(magnitudes, p) + 8);
     if (detail::select_tuning().miss) brackets[r].low = brackets[r].high;
   }
@@ -305,7 +310,7 @@ std::vector<Cut<T>> select_from(const Source<T>& source, std::span<const RankReq
         engine, segments[s].operands, 1,
         [&](const Tile<T>& tile, std::int64_t block, int worker) {
           T* between = tile.inputs.back();
-          source.prepare(tile);
+          source.prepare(s, tile);
           for (std::size_t i = 0; i < open.size(); ++i) {
             const std::size_t r = open[i];
             const BandCount count = count_band(source.row(tile, requests[r].stream), brackets[r].low, brackets[r].high,
@@ -316,8 +321,9 @@ std::vector<Cut<T>> select_from(const Source<T>& source, std::span<const RankReq
         source.reading);
   for (std::size_t i = 0; i < open.size(); ++i) {
     const std::size_t r = open[i], stream = requests[r].stream;
-    const auto hit = resolve(tallies[i], brackets[r], requests[r].rank);
-    const auto [value, ties, wanted] = hit ? *hit : by_histogram(source, requests[r]);
+    const RankRequest request{stream, std::min(requests[r].rank, total)};
+    const auto hit = resolve(tallies[i], brackets[r], request.rank);
+    const auto [value, ties, wanted] = hit ? *hit : by_histogram(source, request);
     Cut<T>& cut = cuts[r];
     cut.value = value;
     if (wanted == ties) {
@@ -345,19 +351,16 @@ std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> s
 }
 
 template <class T>
-std::vector<Cut<T>> select_score_cuts(const Engine& engine, std::span<const Operand> operands, Reading reading,
-                                      const Score<T>& score, std::span<const std::int64_t> ranks) {
-  const Segment segment{operands};
-  std::vector<RankRequest> requests;
-  for (const std::int64_t rank : ranks) requests.push_back({0, rank});
-  return select_from(Source<T>{engine, std::span(&segment, 1), reading, &score}, requests);
+std::vector<Cut<T>> select_score_cuts(const Engine& engine, std::span<const Segment> segments, Reading reading,
+                                      const Score<T>& score, std::span<const RankRequest> requests) {
+  return select_from(Source<T>{engine, segments, reading, &score}, requests);
 }
 
 #define SOLERA_INSTANTIATE(T)                                                                                          \
   template std::vector<Cut<T>> select_cuts<T>(const Engine&, std::span<const Segment>, Reading,                        \
                                               std::span<const RankRequest>);                                           \
-  template std::vector<Cut<T>> select_score_cuts<T>(const Engine&, std::span<const Operand>, Reading, const Score<T>&, \
-                                                    std::span<const std::int64_t>)
+  template std::vector<Cut<T>> select_score_cuts<T>(const Engine&, std::span<const Segment>, Reading, const Score<T>&, \
+                                                    std::span<const RankRequest>)
 SOLERA_INSTANTIATE(float);
 SOLERA_INSTANTIATE(double);
 #undef SOLERA_INSTANTIATE

@@ -43,6 +43,7 @@ struct Segment {
 struct RankRequest {
   std::size_t stream = 0;
   std::int64_t rank = 0;  // entries before the cut: 0 gives an empty set, at least all entries gives everything
+  bool least = false;     // after all entries, too, the cut's value is the smallest magnitude (else 0, for no reading)
 };
 
 // A cut per request, over all segments together. T as for map(): double where an operand needs it.
@@ -50,15 +51,18 @@ template <class T>
 std::vector<Cut<T>> select_cuts(const Engine& engine, std::span<const Segment> segments, Reading reading,
                                 std::span<const RankRequest> requests);
 
-// A magnitude made of all operands of one tensor: writes it for elements [first, first + count) into rows[0], which it
-// must not read. rows[k] are the operand's values, or, for k > 0, its changes.
+// Magnitudes made of all operands of a segment: `write` turns elements [first, first + count) of rows[k], which are the
+// operand's values or, for k > 0, its changes, into as many streams of scores, stream t in rows[t].
 template <class T>
-using Score = std::function<void(std::int64_t first, std::int64_t count, std::span<T* const> rows)>;
+struct Score {
+  std::size_t streams = 1;
+  std::function<void(std::size_t segment, std::int64_t first, std::int64_t count, std::span<T* const> rows)> write;
+};
 
-// A cut per rank, over the scores of a tensor; its segment is 0.
+// A cut per request, over the scores of all segments together.
 template <class T>
-std::vector<Cut<T>> select_score_cuts(const Engine& engine, std::span<const Operand> operands, Reading reading,
-                                      const Score<T>& score, std::span<const std::int64_t> ranks);
+std::vector<Cut<T>> select_score_cuts(const Engine& engine, std::span<const Segment> segments, Reading reading,
+                                      const Score<T>& score, std::span<const RankRequest> requests);
 
 // The cut before everything, for a rank of 0 or less, or after it.
 template <class T>

@@ -20,7 +20,7 @@ void settle_nan(const Engine& engine, T* values, std::int64_t n) {
   if (engine.allow_nonfinite) std::replace_if(values, values + n, [](T v) { return std::isnan(v); }, T(0));
 }
 
-// Where magnitudes come from: streams of values or changes, or the one stream of a score.
+// Where magnitudes come from: streams of values or changes, or those of a score.
 template <class T>
 struct Source {
   const Engine& engine;
@@ -28,12 +28,12 @@ struct Source {
   Reading reading = Reading::kValues;
   const Score<T>* score = nullptr;
 
-  std::size_t streams() const { return score ? 1 : segments.front().operands.size() - first_row(); }
+  std::size_t streams() const { return score ? score->streams : segments.front().operands.size() - first_row(); }
   std::size_t first_row() const { return !score && reading == Reading::kChanges ? 1 : 0; }
 
   // The rows of a tile made ready: row(tile, stream) has the magnitudes' values.
-  void prepare(const Tile<T>& tile) const {
-    if (score) (*score)(tile.first, tile.count, tile.inputs.first(segments.front().operands.size()));
+  void prepare(std::size_t segment, const Tile<T>& tile) const {
+    if (score) score->write(segment, tile.first, tile.count, tile.inputs.first(segments.front().operands.size()));
     for (std::size_t t = 0; t < streams(); ++t) settle_nan(engine, row(tile, t), tile.count);
   }
   T* row(const Tile<T>& tile, std::size_t stream) const { return tile[stream + first_row()]; }
@@ -53,14 +53,15 @@ class Range {
   }
 
   // Elements [first, first + count) of all streams, or of one.
-  void load(const Segment& segment, std::int64_t first, std::int64_t count, std::optional<std::size_t> stream = {}) {
+  void load(std::size_t number, std::int64_t first, std::int64_t count, std::optional<std::size_t> stream = {}) {
+    const Segment& segment = source_.segments[number];
     const bool changes = source_.reading == Reading::kChanges;
     for (std::size_t k = 0; k < rows_.size(); ++k) {
       const bool wanted = !stream || source_.score || k == *stream + source_.first_row() || (changes && k == 0);
       if (wanted)
         load_range(engine_, segment.operands[k], first, count, rows_[k], changes && k > 0 ? rows_[0] : nullptr);
     }
-    if (source_.score) (*source_.score)(first, count, rows_);
+    if (source_.score) source_.score->write(number, first, count, rows_);
     for (std::size_t t = 0; t < source_.streams(); ++t)
       if (!stream || t == *stream) settle_nan(engine_, rows_[t + source_.first_row()], count);
   }

@@ -198,20 +198,24 @@ template <class T>
 void expect_scores(const Streams& streams, int threads) {
   Pool pool(threads);
   const Engine engine{&pool, {64, 2}, false, {}};
-  const Score<T> score = [](std::int64_t, std::int64_t count, std::span<T* const> rows) {
-    for (std::int64_t i = 0; i < count; ++i) rows[0][i] = std::abs(rows[1][i]) + 2 * std::abs(rows[2][i]);
-  };
+  const Score<T> score{1, [](std::size_t, std::int64_t, std::int64_t count, std::span<T* const> rows) {
+                         for (std::int64_t i = 0; i < count; ++i)
+                           rows[0][i] = std::abs(rows[1][i]) + 2 * std::abs(rows[2][i]);
+                       }};
   std::vector<T> values;
   for (std::size_t i = 0; i < streams.changes[0].size(); ++i)
     values.push_back(std::abs(static_cast<T>(streams.changes[0][i])) +
                      2 * std::abs(static_cast<T>(streams.changes[1][i])));
   const auto total = static_cast<std::int64_t>(values.size());
-  const std::vector<std::int64_t> ranks = {0, 1, total / 4, total / 2, total - 1, total, total + 5};
-  const auto cuts = select_score_cuts<T>(engine, streams.operands[0], Reading::kChanges, score, ranks);
-  for (std::size_t r = 0; r < ranks.size(); ++r) {
-    auto expected = brute_force(values, ranks[r]);
+  std::vector<RankRequest> requests;
+  for (const std::int64_t rank : {std::int64_t{0}, std::int64_t{1}, total / 4, total / 2, total - 1, total, total + 5})
+    requests.push_back({0, rank});
+  const auto cuts =
+      select_score_cuts<T>(engine, std::span(streams.segments).first(1), Reading::kChanges, score, requests);
+  for (std::size_t r = 0; r < requests.size(); ++r) {
+    auto expected = brute_force(values, requests[r].rank);
     forget_zeros(expected, values);
-    EXPECT_EQ(kept(Cut<T>{}, cuts[r], values), expected) << "rank " << ranks[r];
+    EXPECT_EQ(kept(Cut<T>{}, cuts[r], values), expected) << "rank " << requests[r].rank;
   }
 }
 
@@ -223,6 +227,34 @@ TEST_F(SelectStreamed, ScoresOfAllOperands) {
       expect_scores<double>(Streams({900}, kind), 2);
       detail::select_tuning() = {miss, 1 << 16};
       expect_scores<float>(Streams({900}, kind), 1);
+    }
+}
+
+// Two scores of two segments, one of them shifted by the segment's number, against a sort.
+TEST_F(SelectStreamed, SeveralScoresOverSeveralSegments) {
+  const Streams streams({500, 0, 800}, 1);
+  Pool pool(3);
+  const Engine engine{&pool, {64, 2}, false, {}};
+  const Score<double> score{2, [](std::size_t segment, std::int64_t, std::int64_t n, std::span<double* const> rows) {
+                              for (std::int64_t i = 0; i < n; ++i) {
+                                rows[0][i] = std::abs(rows[1][i]) + static_cast<double>(segment);
+                                rows[1][i] = 5 + rows[2][i];
+                              }
+                            }};
+  std::vector<std::vector<double>> scores(2);
+  for (std::size_t i = 0; i < 1300; ++i) {
+    scores[0].push_back(std::abs(static_cast<double>(streams.changes[0][i])) + (i < 500 ? 0 : 2));
+    scores[1].push_back(5 + static_cast<double>(streams.changes[1][i]));
+  }
+  for (auto& list : scores) std::sort(list.begin(), list.end(), std::greater<>());
+  const std::vector<RankRequest> requests = {{0, 130}, {1, 1}, {1, 700}, {0, 1300, true}, {1, 1300, true}};
+  for (const bool miss : {false, true})
+    for (const std::int64_t in_memory : {0, 4096}) {
+      detail::select_tuning() = {miss, in_memory};
+      const auto cuts = select_score_cuts<double>(engine, streams.segments, Reading::kChanges, score, requests);
+      for (std::size_t r = 0; r < requests.size(); ++r)
+        EXPECT_EQ(cuts[r].value, scores[requests[r].stream][static_cast<std::size_t>(requests[r].rank) - 1]) << r;
+      EXPECT_EQ(cuts[3].ties_end(0), std::numeric_limits<std::int64_t>::max());  // everything is before it
     }
 }
 

@@ -89,20 +89,15 @@ std::vector<T> divergences_of(const TensorPass& pass) {
 template <class T>
 T cut_of_tensor(const TensorPass& pass, std::span<const T> divergences) {
   const std::int64_t n = pass.elements(), row = row_of(pass.shape);
-  const weights::Score<T> into_first = [&](std::int64_t first, std::int64_t count, std::span<T* const> rows) {
-    score(divergences, row, first, count, rows[1], rows[0]);
-  };
-  if (places(n)[0] == 0) {  // the smallest score is asked for, which no rank before the end names
-    std::vector<T> base(static_cast<std::size_t>(n)), changes(base.size());
-    weights::load_range(pass.engine, pass.operands[0], 0, n, base.data());
-    weights::load_range(pass.engine, pass.operands[1], 0, n, changes.data(), base.data());
-    into_first(0, n, std::array{base.data(), changes.data()});
-    return cut_in_memory(std::move(base));
-  }
-  std::vector<std::int64_t> ranks;
-  for (const std::int64_t place : places(n)) ranks.push_back(n - place);
-  const auto cuts =
-      weights::select_score_cuts<T>(pass.engine, pass.operands, weights::Reading::kChanges, into_first, ranks);
+  const weights::Score<T> into_first{
+      1, [&](std::size_t, std::int64_t first, std::int64_t count, std::span<T* const> rows) {
+        score(divergences, row, first, count, rows[1], rows[0]);
+      }};
+  std::vector<weights::RankRequest> requests;
+  for (const std::int64_t place : places(n)) requests.push_back({0, n - place, true});
+  const weights::Segment segment{pass.operands};
+  const auto cuts = weights::select_score_cuts<T>(pass.engine, std::span(&segment, 1), weights::Reading::kChanges,
+                                                  into_first, requests);
   return cut_of(cuts[0].value, cuts[1].value, cuts[2].value);
 }
 

@@ -34,17 +34,29 @@ void keep_ranks(const RankBand& ranks, std::span<T> changes) {
                         static_cast<std::int64_t>(changes.size()), changes.data());
 }
 
+std::vector<weights::Segment> survey_segments(std::span<const TensorPass> passes) {
+  std::size_t models = 0;
+  for (const TensorPass& pass : passes) models = std::max(models, pass.models());
+  std::vector<weights::Segment> segments;
+  std::vector<std::string> lacking;
+  for (const TensorPass& pass : passes) {
+    if (pass.models() != models) lacking.emplace_back(pass.name);
+    segments.push_back({pass.operands});
+  }
+  if (!lacking.empty())
+    throw usage_error(cat("granularity model needs every tensor in every model, and one lacks ", join(lacking, ", ")),
+                      "",
+                      cat("use granularity: tensor, or --exclude the ", lacking.size() == 1 ? "tensor" : "tensors"));
+  return segments;
+}
+
 ModelBands survey_bands(std::span<const TensorPass> passes,
                         const std::function<RankBand(std::size_t, std::int64_t)>& ranks) {
   ModelBands result;
-  std::vector<weights::Segment> segments;
+  const std::vector<weights::Segment> segments = survey_segments(passes);
   std::int64_t total = 0;
   const std::size_t models = passes.front().models();
   for (const TensorPass& pass : passes) {
-    if (pass.models() != models)
-      throw usage_error(cat("granularity model needs every tensor in every model, and one lacks ", pass.name), "",
-                        "use granularity: tensor, or --exclude the tensor");
-    segments.push_back({pass.operands});
     total += pass.elements();
     result.wide = result.wide || pass.wide();
   }

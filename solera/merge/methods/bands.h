@@ -69,6 +69,9 @@ inline void visit_state(SurveyState& state, ModelBands& bands) {
   state(bands.found, bands.wide, bands.narrow_bands, bands.wide_bands);
 }
 
+// All tensors of a whole-model survey. Throws Error (usage) naming those that lack one of the models.
+std::vector<weights::Segment> survey_segments(std::span<const TensorPass> passes);
+
 // `ranks(t, n)` gives model t's band among n entries. Throws Error (usage) if a tensor lacks one of the models.
 ModelBands survey_bands(std::span<const TensorPass> passes,
                         const std::function<RankBand(std::size_t model, std::int64_t n)>& ranks);

@@ -74,11 +74,13 @@ Selection<T> selection_of(const TensorPass& pass, const SceParams& params) {
       },
       weights::Reading::kChanges);
   const std::int64_t k = params.select_topk <= 0 ? 0 : floor_count(params.select_topk, count.entries);
-  const weights::Score<T> variance = [](std::int64_t, std::int64_t n, std::span<T* const> rows) {
-    weights::variance_of<T>(rows.subspan(1), n, rows[0]);
-  };
-  return weights::select_score_cuts<T>(pass.engine, pass.operands, weights::Reading::kChanges, variance,
-                                       std::span(&k, 1))
+  const weights::Score<T> variance{1, [](std::size_t, std::int64_t, std::int64_t n, std::span<T* const> rows) {
+                                     weights::variance_of<T>(rows.subspan(1), n, rows[0]);
+                                   }};
+  const weights::Segment segment{pass.operands};
+  const weights::RankRequest request{0, k};
+  return weights::select_score_cuts<T>(pass.engine, std::span(&segment, 1), weights::Reading::kChanges, variance,
+                                       std::span(&request, 1))
       .front();
 }
 

@@ -1,0 +1,19 @@
+// What this room's own users of Eigen share. No header of the room includes it: users of the library need no Eigen.
+#pragma once
+
+#include <Eigen/Dense>
+
+namespace solera::weights {
+
+using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+// Eigen's blocking, and with it the order of its sums, follows the size of the caches unless it is told one.
+inline void fix_blocking() {
+  static const bool done = [] {
+    Eigen::setCpuCacheSizes(32 << 10, 256 << 10, 2 << 20);
+    return true;
+  }();
+  (void)done;
+}
+
+}  // namespace solera::weights
