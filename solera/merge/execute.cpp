@@ -246,6 +246,8 @@ ExecuteReport execute(Plan& plan, const ExecuteOptions& options, Progress& progr
     if (error.kind() != ErrorKind::kInterrupted) discard_staging(staging);
     throw;
   }
+  if (report.resumed == 0)  // else not all of it was seen
+    for (const std::string& line : plan.program->remarks()) progress.warn(line);
   return report;
 }
 

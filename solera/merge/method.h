@@ -68,6 +68,8 @@ class Program {
   virtual bool wants_survey() const { return false; }
   virtual void survey(std::span<const TensorPass>) {}
   virtual void merge(std::size_t index, const TensorPass& pass) = 0;
+  // What people should know of a merge that is done, seen while it ran.
+  virtual std::vector<std::string> remarks() const { return {}; }
   // Bytes of memory beyond the passes' scratch that merge() needs for a tensor: whole-tensor methods. Where it is not
   // 0, no other tensor is merged at the same time.
   virtual std::uint64_t extra_memory(std::size_t) const { return 0; }
