@@ -1,11 +1,12 @@
-#include <cstring>
 #include <memory>
 #include <ostream>
 
 #include "examples/digits/commands.h"
 #include "examples/digits/evaluate.h"
+#include "examples/digits/measure.h"
 #include "solera/base/document.h"
 #include "solera/base/error.h"
+#include "solera/base/text.h"
 #include "solera/checkpoint/writer.h"
 
 namespace solera::examples {
@@ -13,7 +14,7 @@ namespace {
 
 struct Arguments {
   std::vector<std::string> checkpoints, distortions;
-  std::string head, task = "digit", split = "test", logits;
+  std::string head, task = "digit", split = "test", logits, reference, stats;
   std::int64_t seed = 0;
   int shift_down = 0;
   double noise = 0.0, drop = 0.0;
@@ -72,14 +73,6 @@ Node score_line(const Arguments& a, const std::vector<Digits>& sets, const std::
   return line;
 }
 
-checkpoint::NamedBytes stored(const std::string& name, checkpoint::DType dtype, checkpoint::Shape shape,
-                              const void* data) {
-  checkpoint::NamedBytes tensor{{name, dtype, std::move(shape)}, {}};
-  tensor.bytes.resize(tensor.info.bytes());
-  std::memcpy(tensor.bytes.data(), data, tensor.bytes.size());
-  return tensor;
-}
-
 }  // namespace
 
 Command eval_command() {
@@ -91,10 +84,15 @@ Command eval_command() {
         auto a = std::make_shared<Arguments>();
         declare(options, *a);
         options.value("--logits", "", "FILE", "write logits [n, classes] and labels [n] as safetensors", a->logits);
+        options.value("--reference", "", "FILE",
+                      "also print the change: how far the last hidden layer is from this network's, no labels needed",
+                      a->reference);
+        options.value("--stats", "", "FILE", "write mean, mean square and Gram matrix of each layer's inputs",
+                      a->stats);
         return [a](std::ostream& out) {
           const auto sets = test_sets(*a);
-          if (!a->logits.empty() && (a->checkpoints.size() > 1 || sets.size() > 1)) {
-            throw usage_error("--logits takes one network and one distortion");
+          if ((!a->logits.empty() || !a->stats.empty()) && (a->checkpoints.size() > 1 || sets.size() > 1)) {
+            throw usage_error(cat(a->logits.empty() ? "--stats" : "--logits", " takes one network and one distortion"));
           }
           for (const auto& path : a->checkpoints) {
             const Mlp network = read_mlp(path, a->head);
@@ -103,6 +101,13 @@ Command eval_command() {
             Node line = Node::map({{"checkpoint", Node::text(path)}});
             const Node scores = score_line(*a, sets, logits);
             for (const auto& [key, value] : scores.entries()) line.set(key, value);
+            if (!a->reference.empty()) {
+              const Mlp reference = read_mlp(a->reference, a->head);
+              double change = 0.0;
+              for (const auto& set : sets) change += hidden_change(network, reference, set, path);
+              line.set("change", Node::number(change / static_cast<double>(sets.size())));
+            }
+            if (!a->stats.empty()) write_statistics(a->stats, network, path, sets[0]);
             if (!a->logits.empty()) {
               const std::vector<std::int64_t> labels(sets[0].labels.begin(), sets[0].labels.end());
               const std::vector<checkpoint::NamedBytes> tensors = {

@@ -7,7 +7,6 @@
 #include "solera/base/error.h"
 #include "solera/base/random.h"
 #include "solera/base/text.h"
-#include "solera/checkpoint/writer.h"
 #include "solera/weights/elements.h"
 
 namespace solera::examples {
@@ -82,6 +81,13 @@ std::vector<Real> mlp_logits(const BasicMlp<Real>& network, std::span<const Real
   for (const auto& layer : network.layers)
     values = layer_forward<Real>(layer, values, &layer != &network.layers.back());
   return values;
+}
+
+std::vector<std::vector<float>> mlp_inputs(const Mlp& network, std::span<const float> images) {
+  std::vector<std::vector<float>> inputs(1, std::vector<float>(images.begin(), images.end()));
+  for (std::size_t k = 0; k + 1 < network.layers.size(); ++k)
+    inputs.push_back(layer_forward<float>(network.layers[k], inputs[k], true));
+  return inputs;
 }
 
 template <class Real>
@@ -203,14 +209,19 @@ Mlp read_mlp(const std::string& path, const std::string& head) {
   return mlp_from(tensors, path);
 }
 
+checkpoint::NamedBytes stored(const std::string& name, checkpoint::DType dtype, checkpoint::Shape shape,
+                              const void* data) {
+  checkpoint::NamedBytes tensor{{name, dtype, std::move(shape)}, {}};
+  tensor.bytes.resize(tensor.info.bytes());
+  std::memcpy(tensor.bytes.data(), data, tensor.bytes.size());
+  return tensor;
+}
+
 void write_mlp(const std::string& path, const Mlp& network, std::span<const Pattern> save) {
   std::vector<checkpoint::NamedBytes> tensors;
   for (const auto& [name, tensor] : mlp_tensors(network)) {
     if (!selected(name, save, {})) continue;
-    checkpoint::NamedBytes bytes{{name, checkpoint::DType::kF32, tensor.first}, {}};
-    bytes.bytes.resize(tensor.second.size() * sizeof(float));
-    std::memcpy(bytes.bytes.data(), tensor.second.data(), bytes.bytes.size());
-    tensors.push_back(std::move(bytes));
+    tensors.push_back(stored(name, checkpoint::DType::kF32, tensor.first, tensor.second.data()));
   }
   if (tensors.empty()) throw usage_error("--save matches no tensor of the network");
   checkpoint::write_safetensors(path, tensors);

@@ -14,6 +14,7 @@
 
 #include "solera/base/pattern.h"
 #include "solera/checkpoint/checkpoint.h"
+#include "solera/checkpoint/writer.h"
 
 namespace solera::examples {
 
@@ -39,6 +40,9 @@ Mlp he_mlp(std::span<const int> widths, std::uint64_t seed, std::uint64_t run);
 template <class Real>
 std::vector<Real> mlp_logits(const BasicMlp<Real>& network, std::span<const Real> images);
 
+// What each layer takes in, [images, in] one after the other: the images, then the hidden layers after their relu.
+std::vector<std::vector<float>> mlp_inputs(const Mlp& network, std::span<const float> images);
+
 // The loss and, in `gradient` (any content; shaped like the network), its derivatives. Layers below `lowest` get none.
 template <class Real>
 double mlp_gradient(const BasicMlp<Real>& network, std::span<const Real> images, std::span<const int> labels,
@@ -53,6 +57,9 @@ TensorValues read_tensors(const std::string& path);
 Mlp mlp_from(const TensorValues& tensors, const std::string& where);
 // The network of `path`; tensors that it lacks come from `head` if that is not empty.
 Mlp read_mlp(const std::string& path, const std::string& head = "");
+// A tensor for a file, from the values in memory.
+checkpoint::NamedBytes stored(const std::string& name, checkpoint::DType dtype, checkpoint::Shape shape,
+                              const void* data);
 // Only tensors that `save` matches (all of them if it is empty). Throws Error (usage) if none does.
 void write_mlp(const std::string& path, const Mlp& network, std::span<const Pattern> save = {});
 

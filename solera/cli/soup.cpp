@@ -8,6 +8,7 @@
 #include "solera/base/error.h"
 #include "solera/base/text.h"
 #include "solera/base/threads.h"
+#include "solera/cli/evaluation.h"
 #include "solera/cli/verbs.h"
 
 namespace solera::cli {
@@ -21,22 +22,31 @@ constexpr int kUnset = std::numeric_limits<int>::min();
 
 struct Target {
   SoupOptions soup;
+  EvaluationTarget evaluation;
   std::string method, accept = "ge", order = "score";
   std::string search, start, coefficients, domain;
   int budget = kUnset, groups = kUnset, alphas = kUnset;
   std::vector<std::string> patterns;
   std::int64_t seed = 0;
-  bool minimize = false, maximize = false;
   int threads = hardware_threads();
 };
 
 void declare_search(OptionList& options, Target& target) {
   options
-      .choice("--search", "",
-              "instead of a method, search the weights: by CMA-ES, or on the line between two models (WiSE-FT)",
-              {"cmaes", "line"}, target.search)
+      .choice(
+          "--search", "",
+          "instead of a method, search the weights: by CMA-ES, on the line between two models (WiSE-FT), or by draws",
+          {"cmaes", "line", "random"}, target.search)
       .in(kSearch);
-  options.value("--budget", "", "N", "trials of cmaes, its start included (default: 100)", target.budget).in(kSearch);
+  options
+      .value("--fisher", "", "FILE",
+             "statistics of a model, one for each in their order: mixes are Fisher merges, the first model the target",
+             target.soup.fishers)
+      .in(kSearch);
+  options
+      .value("--budget", "", "N", "trials of cmaes, its start included (default: 100), or draws of random (51)",
+             target.budget)
+      .in(kSearch);
   options
       .choice("--coefficients", "",
               "weights for the whole of each model (the default), for groups of its layers, or for each tensor",
@@ -57,55 +67,35 @@ void declare_search(OptionList& options, Target& target) {
       .choice("--start", "", "the soup where cmaes starts: uniform (the default), or greedy, made first",
               {"uniform", "greedy"}, target.start)
       .in(kSearch);
-  options.value("--alphas", "", "N", "points on the line, both ends included (default: 11)", target.alphas).in(kSearch);
+  options
+      .value("--alphas", "", "N", "points on the line, both ends included (default: 11, with --fisher 51)",
+             target.alphas)
+      .in(kSearch);
 }
 
 void declare(OptionList& options, Target& target) {
   SoupOptions& soup = target.soup;
   options.positional("CHECKPOINT", "the ingredients: fine-tunes of one model, folders or files", soup.checkpoints);
-  options.value("--eval", "-e", "COMMAND",
-                "a shell line that scores {checkpoint}: the last line it prints is a number or a JSON object",
-                soup.evaluator.shell);
-  options.takes_rest("COMMAND", "the same as a program and its arguments, without a shell");
+  declare_evaluation(options, target.evaluation);
   options.value("--output", "-o", "OUT", "where the soup goes: a folder or *.safetensors", soup.out).must();
   options.choice("--method", "", "greedy adds what does not lower the score (the default); uniform takes all",
                  {"greedy", "uniform"}, target.method);
-  options.value("--metric", "-m", "NAME", "the score's key in the JSON object, or a JSON pointer to it",
-                soup.evaluator.metric);
-  options.flag("--minimize", "", "lower scores are better", target.minimize);
-  options.flag("--maximize", "", "higher scores are better, the default: for metrics that sound like a loss",
-               target.maximize);
   options.choice("--accept", "", "add an ingredient if the score is at least as good, or only if it is better",
                  {"ge", "gt"}, target.accept);
   options.choice("--order", "", "visit best first (ties as given; official: ties reversed), shuffled, or as given",
                  {"score", "official", "random", "given"}, target.order);
   options.value("--seed", "", "N", "of the random order and of cmaes", target.seed);
   options.value("--jobs", "-j", "N", "evaluations at once; the result does not depend on it", soup.search.jobs);
-  options.value("--timeout", "", "SECONDS", "stop an evaluation that takes longer (default: never)",
-                soup.evaluator.timeout_seconds);
-  options.value("--data", "", "PATH",
-                "a file or folder that the score depends on: its content is in the cache key; repeatable",
-                soup.evaluator.data);
-  options.value("--cache", "", "FOLDER", "where scores are kept (default: .solera-cache beside OUT)", soup.cache);
   options.value("--log", "", "FILE", "a JSON object a trial (default: OUT.trials.jsonl)", soup.log);
   options.value("--plot", "", "FILE.svg", "a picture of the scores", soup.plot);
   options.value("--base", "", "MODEL",
                 "what the ingredients were tuned from, for the check of a common ancestor and for --domain box",
                 soup.base);
-  options.flag("--echo", "", "show what the evaluations print", soup.evaluator.echo);
   options.value("--threads", "", "N", "worker threads to write models", target.threads);
   options.bytes("--memory", "", "memory to stay below, mapped files and evaluations not counted",
-                soup.evaluator.memory);
+                target.evaluation.evaluator.memory);
   options.flag("--force", "", "replace an existing output", soup.force);
   declare_search(options, target);
-}
-
-void require_direction(const Target& target) {
-  if (target.minimize && target.maximize) throw usage_error("--minimize and --maximize contradict each other");
-  if (target.minimize || target.maximize) return;
-  if (const auto word = soup::loss_word(target.soup.evaluator.metric))
-    throw usage_error(cat("the metric ", target.soup.evaluator.metric, " sounds like one to minimize"), "",
-                      "add --minimize, or --maximize if higher is better");
 }
 
 // Options that would be ignored are most likely a slip.
@@ -113,12 +103,15 @@ void require_companions(const Target& target) {
   if (!target.search.empty() && !target.method.empty())
     throw usage_error("--method and --search both say how to choose the weights", "",
                       "to search from the greedy soup on, take --search cmaes --start greedy");
-  const std::pair<const char*, bool> of_cmaes[] = {
-      {"--budget", target.budget != kUnset}, {"--coefficients", !target.coefficients.empty()},
-      {"--groups", target.groups != kUnset}, {"--group", !target.patterns.empty()},
-      {"--domain", !target.domain.empty()},  {"--start", !target.start.empty()}};
+  const std::pair<const char*, bool> of_cmaes[] = {{"--coefficients", !target.coefficients.empty()},
+                                                   {"--groups", target.groups != kUnset},
+                                                   {"--group", !target.patterns.empty()},
+                                                   {"--domain", !target.domain.empty()},
+                                                   {"--start", !target.start.empty()}};
   for (const auto& [name, given] : of_cmaes)
     if (given && target.search != "cmaes") throw usage_error(cat(name, " belongs to --search cmaes"));
+  if (target.budget != kUnset && target.search != "cmaes" && target.search != "random")
+    throw usage_error("--budget belongs to --search cmaes or random");
   if (target.alphas != kUnset && target.search != "line") throw usage_error("--alphas belongs to --search line");
   if (target.groups != kUnset && !target.patterns.empty())
     throw usage_error("--groups and --group contradict each other");
@@ -138,20 +131,21 @@ soup::CoefficientPlan coefficients_of(const Target& target) {
   for (const std::string& pattern : target.patterns) plan.patterns.emplace_back(pattern);
   plan.domain = target.domain == "box" ? soup::Domain::kBox : soup::Domain::kSimplex;
   plan.from_greedy = target.start == "greedy";
-  if (target.budget != kUnset) plan.budget = target.budget;
-  if (target.alphas != kUnset) plan.alphas = target.alphas;
+  // 51 is the size of the grid and of the draws in the code of Fisher merging's authors.
+  plan.budget = target.budget != kUnset ? target.budget : target.search == "random" ? 51 : plan.budget;
+  plan.alphas = target.alphas != kUnset ? target.alphas : !target.soup.fishers.empty() ? 51 : plan.alphas;
   return plan;
 }
 
 SoupOptions resolved(const Target& target, const std::vector<std::string>& command) {
   SoupOptions soup = target.soup;
-  if (!command.empty() && !soup.evaluator.shell.empty())
-    throw usage_error("both --eval and a command behind -- are given");
-  soup.evaluator.argv = command;
-  soup.evaluator.threads = target.threads;
   require_companions(target);
+  soup.evaluator = resolved_evaluation(target.evaluation, command);
+  soup.evaluator.threads = target.threads;
+  soup.cache = target.evaluation.cache;
   soup.recipe = target.search == "cmaes"     ? soup::Recipe::kCmaes
                 : target.search == "line"    ? soup::Recipe::kLine
+                : target.search == "random"  ? soup::Recipe::kRandom
                 : target.method == "uniform" ? soup::Recipe::kUniform
                                              : soup::Recipe::kGreedy;
   soup.coefficients = coefficients_of(target);
@@ -161,8 +155,7 @@ SoupOptions resolved(const Target& target, const std::vector<std::string>& comma
                       : target.order == "given"  ? soup::Order::kGiven
                                                  : soup::Order::kScore;
   soup.search.seed = static_cast<std::uint64_t>(target.seed);
-  soup.search.minimize = target.minimize;
-  require_direction(target);
+  soup.search.minimize = target.evaluation.minimize;
   return soup;
 }
 
@@ -173,7 +166,8 @@ int run(const Target& target, const std::vector<std::string>& command, Context& 
     return 0;
   }
   if (report.scored) context.out << table_text(soup::trial_table(report));
-  if (report.recipe == soup::Recipe::kCmaes) context.out << table_text(soup::weight_table(report));
+  if (report.recipe == soup::Recipe::kCmaes || report.recipe == soup::Recipe::kRandom)
+    context.out << table_text(soup::weight_table(report));
   context.out << soup::summary_line(report) << "\n";
   return 0;
 }

@@ -53,6 +53,8 @@ ExecuteReport execute_alone(Plan& plan, const ExecuteOptions& options, Progress&
     journal.reset();
     checkpoint::publish(staging, options.out);
     if (!checkpoint::is_single_file(options.out)) remove_all(Journal::path(options.out));
+    if (report.resumed == 0)  // else not all of it was seen
+      for (const std::string& line : plan.program->remarks()) progress.warn(line);
     return report;
   } catch (const Error& error) {
     work.reset();

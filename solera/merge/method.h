@@ -74,6 +74,8 @@ class Program {
   // own. A method without it is refused where several processes make one output.
   virtual bool survey_state(SurveyState&) { return false; }
   virtual void merge(std::size_t index, const TensorPass& pass) = 0;
+  // What people should know of a merge that is done, seen while it ran.
+  virtual std::vector<std::string> remarks() const { return {}; }
   // Bytes of memory beyond the passes' scratch that merge() needs for a tensor: whole-tensor methods. Where it is not
   // 0, no other tensor is merged at the same time.
   virtual std::uint64_t extra_memory(std::size_t) const { return 0; }

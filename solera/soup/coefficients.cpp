@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "solera/base/error.h"
+#include "solera/base/random.h"
 #include "solera/search/cmaes.h"
 #include "solera/soup/scoring.h"
 
@@ -154,6 +155,23 @@ BlendResult search_line(int points, const CoefficientOptions& options, const Eva
   for (int i = 0; i < points; ++i) {
     const double alpha = i / (points - 1.0);
     trials.push_back({.blend = {{{1 - alpha, alpha}}}, .generation = 1, .candidate = i + 1, .alpha = alpha});
+  }
+  record.run(std::move(trials));
+  record.result.generations = 1;
+  return std::move(record.result);
+}
+
+BlendResult search_random(int models, const CoefficientOptions& options, const EvaluateBlend& evaluate,
+                          const OnBlendTrial& on_trial) {
+  require_sense(options);
+  Record record{options, evaluate, on_trial, {}};
+  std::vector<BlendTrial> trials;
+  for (int draw = 0; draw < options.budget; ++draw) {
+    const RandomStream stream({options.seed, "dirichlet", static_cast<std::uint64_t>(draw)});
+    Mix mix;
+    for (int i = 0; i < models; ++i)  // u in (0, 1]
+      mix.push_back(-std::log(1 - stream.uniform(static_cast<std::uint64_t>(i))));
+    trials.push_back({.blend = {{normalized(mix)}}, .generation = 1, .candidate = draw + 1});
   }
   record.run(std::move(trials));
   record.result.generations = 1;

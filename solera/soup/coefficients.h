@@ -3,6 +3,7 @@
 //   simplex   w = softmax(H x), a mix for each group; x in R^(k-1), H's columns orthonormal and orthogonal to (1..1)
 //   box       theta = base + sum_i c_i (theta_i - base), each c_i in [0, 1]: weights c_i, and 1 - sum_i c_i of the base
 //   line      theta = (1 - alpha) theta_0 + alpha theta_1 for alpha on a grid
+//   random    w_i = -ln u_i, normalized: Dirichlet(1, ..., 1), even over the simplex; no learning
 //
 // Why softmax: it is smooth and one to one, every point of it is a valid mix, the uniform mix is the origin, and with H
 // (Helmert's basis) a round cloud around it treats all ingredients alike. Sorted spacings reach each mix in (k-1)!
@@ -12,7 +13,7 @@
 // The start is trial 1, so the result is never worse. Candidates are those of search/cmaes.h: restarts with twice the
 // population when a run is over, all of them functions of the seed, so that a search whose scores are cached repeats
 // itself exactly and goes on. Akiba et al. 2025, arXiv 2403.13187 (evolved merges); Wortsman et al. 2022, arXiv
-// 2109.01903 (the line: WiSE-FT).
+// 2109.01903 (the line: WiSE-FT); Matena and Raffel 2022, arXiv 2111.09832 (line and draws, for Fisher merges).
 #pragma once
 
 #include <cstdint>
@@ -74,5 +75,9 @@ BlendResult search_coefficients(const Blend& start, const CoefficientOptions& op
 // alpha = 0, 1 / (points - 1), ..., 1; at least two points.
 BlendResult search_line(int points, const CoefficientOptions& options, const EvaluateBlend& evaluate,
                         const OnBlendTrial& on_trial = {});
+
+// `options.budget` draws of weights for so many models, a function of the seed and the draw's number.
+BlendResult search_random(int models, const CoefficientOptions& options, const EvaluateBlend& evaluate,
+                          const OnBlendTrial& on_trial = {});
 
 }  // namespace solera::soup

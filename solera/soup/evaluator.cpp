@@ -1,85 +1,30 @@
 #include "solera/soup/evaluator.h"
 
-#include <signal.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <filesystem>
-
 #include "solera/base/error.h"
-#include "solera/base/files.h"
 #include "solera/base/hash.h"
-#include "solera/base/process.h"
 #include "solera/base/text.h"
 #include "solera/merge/average.h"
 #include "solera/merge/plan.h"
 
 namespace solera::soup {
-namespace {
 
-constexpr std::string_view kScratchPrefix = "scratch-";
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "host";
-}
-
-// What killed processes of this machine left in the cache folder: scratch-HOST-PID-N.
-void remove_abandoned(const std::string& folder) {
-  if (!exists(folder)) return;
-  const std::string ours = cat(kScratchPrefix, host_name(), "-");
-  for (const std::string& name : list_folder(folder)) {
-    if (!name.starts_with(ours)) continue;
-    const auto pieces = split(std::string_view(name).substr(ours.size()), '-');
-    const auto pid = pieces.size() == 2 ? parse_int(pieces[0]) : std::nullopt;
-    if (pid && *pid > 0 && ::kill(static_cast<::pid_t>(*pid), 0) != 0 && errno == ESRCH)
-      remove_all(join_path(folder, name));
+merge::MergeConfig blend_config(const Ingredients& ingredients, std::vector<Node> weights) {
+  if (!ingredients.fishers.empty()) {
+    merge::MergeConfig config = merge::mean_config(ingredients.paths, std::move(weights));
+    config.method = "fisher";
+    for (std::size_t i = 0; i < config.models.size(); ++i)
+      config.models[i].parameters.set("fisher", Node::text(ingredients.fishers[i]));
+    return config;
   }
-}
-
-// A path that stays good when the program changes its folder. Links stay: their names may carry the format.
-std::string absolute(const std::string& path) { return std::filesystem::absolute(path).lexically_normal().string(); }
-
-// Programs and scripts that a command names: changing one changes the score.
-std::vector<std::string> programs_in(const EvaluatorOptions& options) {
-  std::string text = options.shell;
-  for (const std::string& argument : options.argv) text += "\n" + argument;
-  std::vector<std::string> found;
-  const std::string_view separators = " \t\n'\"=;|&()<>`";
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t from = text.find_first_not_of(separators, at);
-    if (from == std::string::npos) break;
-    at = std::min(text.find_first_of(separators, from), text.size());
-    const std::string word = text.substr(from, at - from);
-    struct stat info;
-    if (::stat(word.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
-    bool program = (info.st_mode & 0111) != 0;
-    for (const std::string_view ending : {".py", ".sh", ".r", ".R", ".jl", ".pl", ".rb", ".js", ".lua"})
-      program = program || word.ends_with(ending);
-    if (program) found.push_back(word);
+  std::vector<std::string> paths;
+  std::vector<Node> used;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i].is_scalar() && weights[i].try_double() == 0.0) continue;
+    paths.push_back(ingredients.paths[i]);
+    used.push_back(std::move(weights[i]));
   }
-  return found;
+  return merge::mean_config(paths, std::move(used));
 }
-
-std::string last_line(std::string_view text) {
-  text = trim(text);
-  const std::size_t at = text.rfind('\n');
-  return std::string(trim(at == std::string_view::npos ? text : text.substr(at + 1)).substr(0, 200));
-}
-
-std::string hash_of(const checkpoint::Checkpoint& model, Cache& cache) {
-  Hasher hasher;
-  for (const checkpoint::FileIdentity& file : model.files())
-    hasher.add(model.is_folder() ? file_name(file.path) : "").add(cache.hash(file.path));
-  if (model.is_folder())
-    for (const std::string& name : model.side_files())
-      hasher.add(name).add(cache.hash(join_path(model.folder(), name)));
-  return hasher.hex();
-}
-
-}  // namespace
 
 merge::ExecuteReport write_blend(const Ingredients& ingredients, const Groups& groups, const Blend& blend,
                                  const merge::ExecuteOptions& options, Progress& progress) {
@@ -91,81 +36,31 @@ merge::ExecuteReport write_blend(const Ingredients& ingredients, const Groups& g
                               {"value", Node::number(blend.rows[static_cast<std::size_t>(member.group)][i])}}));
     return entries;
   };
-  std::vector<std::string> paths;
   std::vector<Node> weights;
-  const Mix reach = blend.reach();
-  for (std::size_t i = 0; i < reach.size(); ++i) {
-    if (reach[i] == 0) continue;
-    paths.push_back(ingredients.paths[i]);
-    weights.push_back(setting(i));
-  }
-  merge::Plan plan = merge::make_plan(merge::mean_config(paths, std::move(weights)),
+  for (std::size_t i = 0; i < ingredients.paths.size(); ++i)
+    weights.push_back(blend.reach()[i] == 0 ? Node::number(0) : setting(i));
+  merge::Plan plan = merge::make_plan(blend_config(ingredients, std::move(weights)),
                                       {.single_file = checkpoint::is_single_file(options.out)});
   for (const std::string& line : plan.warnings) progress.warn(line);
   return merge::execute(plan, options, progress);
 }
 
-// A folder for one evaluation, gone at the end of the scope.
-class Evaluator::Workplace {
- public:
-  explicit Workplace(Evaluator& owner)
-      : path_(absolute(join_path(owner.cache_.folder(),
-                                 cat(kScratchPrefix, host_name(), "-", ::getpid(), "-", ++owner.workplaces_)))) {
-    make_folders(scratch());
-  }
-  ~Workplace() {
-    try {
-      remove_all(path_);
-    } catch (const Error&) {
-      // Nothing here matters any more; the next run tries again.
-    }
-  }
-  Workplace(const Workplace&) = delete;
-  Workplace& operator=(const Workplace&) = delete;
-  std::string scratch() const { return join_path(path_, "scratch"); }
-  std::string candidate(bool folder) const { return join_path(path_, folder ? "candidate" : "candidate.safetensors"); }
-
- private:
-  std::string path_;
-};
-
 Evaluator::Evaluator(const Ingredients& ingredients, Cache& cache, EvaluatorOptions options, Progress& progress,
                      Groups groups)
-    : ingredients_(ingredients), groups_(std::move(groups)), cache_(cache), options_(std::move(options)) {
-  if (trim(options_.shell).empty() && options_.argv.empty()) throw usage_error("the evaluation command is empty");
-  command_ = options_.shell;
-  if (command_.empty()) {
-    std::vector<std::string> words;
-    for (const std::string& word : options_.argv)
-      words.push_back(word.find_first_of(" \t\n'\"$\\") == std::string::npos && !word.empty() ? word
-                                                                                              : shell_quote(word));
-    command_ = join(words, " ");
-  }
-  const std::map<std::string, std::string> blanks = {{"checkpoint", ""}, {"scratch", ""}};
-  fill_placeholders(options_.shell, blanks, true);
-  for (const std::string& word : options_.argv) fill_placeholders(word, blanks, false);
-  if (command_.find("{checkpoint}") == std::string::npos && command_.find("SOLERA_CHECKPOINT") == std::string::npos)
-    progress.warn(
-        cat("the command has no {checkpoint}: ", command_, " must take the model from $SOLERA_CHECKPOINT by itself"));
-  remove_abandoned(cache_.folder());
-
-  Hasher context;
-  context.add("solera soup evaluation 1").add(ingredients_.folders ? "folder" : "file").add(options_.metric);
-  context.add(options_.shell).add(options_.argv.size());
-  for (const std::string& word : options_.argv) context.add(word);
-  for (const auto& paths : {options_.data, programs_in(options_)}) {
-    context.add(paths.size());
-    for (const std::string& path : paths) context.add(cache_.hash(path));
-  }
-  context_hash_ = context.hex();
-  for (const auto& model : ingredients_.models) hashes_.push_back(hash_of(model, cache_));
+    : ingredients_(ingredients),
+      groups_(std::move(groups)),
+      scorer_(cache, std::move(options), ingredients.folders, progress) {
+  for (const auto& model : ingredients_.models) hashes_.push_back(hash_of_model(model, cache));
+  for (const std::string& path : ingredients_.fishers) fisher_hashes_.push_back(cache.hash(path));
 }
-
-Evaluator::~Evaluator() = default;
 
 std::string Evaluator::key_of(const Blend& blend) const {
   Hasher hasher;
-  hasher.add(context_hash_);
+  hasher.add(scorer_.context_hash());
+  if (!fisher_hashes_.empty()) {
+    hasher.add("fisher").add(hashes_.front());  // the target counts even where its weight is 0
+    for (const std::string& hash : fisher_hashes_) hasher.add(hash);
+  }
   if (blend.rows.size() > 1) hasher.add("groups").add(groups_.hash());
   for (const Mix& mix : blend.rows) {
     const std::vector<double> weights = normalized(mix);
@@ -176,56 +71,24 @@ std::string Evaluator::key_of(const Blend& blend) const {
   return hasher.hex();
 }
 
-double Evaluator::run_on(const std::string& checkpoint, const std::string& scratch, const std::string& name,
-                         double& seconds) const {
-  const std::map<std::string, std::string> values = {{"checkpoint", checkpoint}, {"scratch", scratch}};
-  Command command;
-  if (options_.argv.empty()) command.shell = fill_placeholders(options_.shell, values, true);
-  for (const std::string& word : options_.argv) command.argv.push_back(fill_placeholders(word, values, false));
-  command.environment = {{"SOLERA_CHECKPOINT", checkpoint}, {"SOLERA_SCRATCH", scratch}};
-  command.timeout_seconds = options_.timeout_seconds;
-  command.echo = options_.echo;
-  const Outcome outcome = run(command);
-  seconds = outcome.seconds;
-  if (outcome.timed_out)
-    throw input_error(cat("the evaluation of ", name, " took longer than ", duration_text(options_.timeout_seconds)),
-                      command_, "raise --timeout; scores so far are kept");
-  if (outcome.status != 0) {
-    const std::string words = last_line(outcome.errors);
-    throw input_error(
-        cat("the evaluation of ", name, " ended with status ", outcome.status, words.empty() ? "" : cat(": ", words)),
-        command_, "scores so far are kept");
-  }
-  return metric_from_output(outcome.output, options_.metric, cat("the evaluation of ", name));
-}
-
 Evaluation Evaluator::operator()(const Blend& given) {
   const Blend blend = given.simplest();
   const Mix mix = blend.reach();
-  const std::string key = key_of(blend);
-  if (const auto known = cache_.find(key)) {
-    ++cached_;
-    return {known->score, known->seconds, true};
-  }
-  const Workplace place(*this);
   std::size_t members = 0, member = 0;
   for (std::size_t i = 0; i < mix.size(); ++i)
     if (mix[i] != 0) {
       ++members;
       member = i;
     }
-  const bool as_it_is =
-      members == 1 && (ingredients_.folders || checkpoint::is_single_file(ingredients_.paths[member]));
-  const std::string candidate = as_it_is ? absolute(ingredients_.paths[member]) : place.candidate(ingredients_.folders);
-  if (!as_it_is)
+  const std::string key = key_of(blend), name = ingredients_.name_of(mix);
+  // Where the weight of a Fisher merge lies on one model alone, it is that model if it is the target.
+  const bool alone = members == 1 && (ingredients_.fishers.empty() || member == 0);
+  const bool as_it_is = alone && (ingredients_.folders || checkpoint::is_single_file(ingredients_.paths[member]));
+  if (as_it_is) return scorer_.existing(key, name, ingredients_.paths[member]);
+  return scorer_.made(key, name, [&](const std::string& path) {
     write_blend(ingredients_, groups_, blend,
-                {.out = candidate, .threads = options_.threads, .memory = options_.memory}, no_progress());
-  const std::string name = ingredients_.name_of(mix);
-  Evaluation evaluation;
-  evaluation.score = run_on(candidate, place.scratch(), name, evaluation.seconds);
-  ++ran_;
-  cache_.add(key, {evaluation.score, evaluation.seconds}, name, command_);
-  return evaluation;
+                {.out = path, .threads = scorer_.options().threads, .memory = scorer_.options().memory}, no_progress());
+  });
 }
 
 }  // namespace solera::soup

@@ -16,7 +16,8 @@ struct Ingredients {
   std::vector<std::string>
       labels;  // the shortest ends of the paths that tell them apart: "run3.safetensors", "b/final"
   std::vector<checkpoint::Checkpoint> models;
-  bool folders = false;  // else single files
+  bool folders = false;              // else single files
+  std::vector<std::string> fishers;  // statistics files, one a model: mixes are Fisher merges; none: plain means
 
   int count() const { return static_cast<int>(paths.size()); }
   std::string name_of(const Mix& mix) const;  // "run3.safetensors", "run0.safetensors + run3.safetensors"

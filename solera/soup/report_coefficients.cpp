@@ -26,6 +26,9 @@ Node weights_json(const Blend& blend) {
   return list;
 }
 
+bool is_line(const SoupReport& report) { return report.recipe == Recipe::kLine; }
+bool is_random(const SoupReport& report) { return report.recipe == Recipe::kRandom; }
+
 std::string start_name(const SoupReport& report) { return report.plan.from_greedy ? "greedy soup" : "uniform soup"; }
 
 std::string verdict(const BlendTrial& trial) { return trial.generation == 0 ? "start" : trial.better ? "better" : ""; }
@@ -35,17 +38,17 @@ std::string evaluations_text(const SoupReport& report) {
              " cached");
 }
 
-bool is_line(const SoupReport& report) { return report.recipe == Recipe::kLine; }
-
 }  // namespace
 
-bool searches_coefficients(Recipe recipe) { return recipe == Recipe::kCmaes || recipe == Recipe::kLine; }
+bool searches_coefficients(Recipe recipe) {
+  return recipe == Recipe::kCmaes || recipe == Recipe::kLine || recipe == Recipe::kRandom;
+}
 
 Node blend_trial_json(const BlendTrial& trial, int number, const SoupReport& report) {
   Node object = Node::map({{"trial", Node::integer(number)}});
   if (is_line(report)) {
     object.set("alpha", Node::number(trial.alpha));
-  } else {
+  } else if (!is_random(report)) {
     object.set("generation", Node::integer(trial.generation));
     object.set("candidate", Node::integer(trial.candidate));
   }
@@ -61,7 +64,8 @@ Node blend_trial_json(const BlendTrial& trial, int number, const SoupReport& rep
 }
 
 std::string blend_trial_line(const BlendTrial& trial, const SoupReport& report) {
-  const std::string who = is_line(report) ? cat("alpha ", number_text(trial.alpha))
+  const std::string who = is_line(report)     ? cat("alpha ", number_text(trial.alpha))
+                          : is_random(report) ? cat("draw ", trial.candidate)
                           : trial.generation == 0
                               ? cat("start, the ", start_name(report))
                               : cat("generation ", trial.generation, ", candidate ", trial.candidate);
@@ -76,6 +80,13 @@ Table blend_table(const SoupReport& report) {
     for (std::size_t i = 0; i < trials.size(); ++i)
       table.rows.push_back({number_text(trials[i].alpha), number_text(trials[i].evaluation.score),
                             static_cast<int>(i) == report.coefficients.best ? "best" : ""});
+    return table;
+  }
+  if (is_random(report)) {
+    Table table{{"draw", "score", "verdict"}, {}};
+    for (std::size_t i = 0; i < trials.size(); ++i)
+      if (trials[i].better)
+        table.rows.push_back({std::to_string(i + 1), number_text(trials[i].evaluation.score), verdict(trials[i])});
     return table;
   }
   Table table{{"trial", "generation", "score", "verdict"}, {}};
@@ -123,6 +134,9 @@ std::string blend_summary(const SoupReport& report) {
                number_text(result.best_trial().alpha), " ", report.labels[1], ", score ", score, " (", report.labels[0],
                " ", first, ", ", report.labels[1], " ", number_text(result.trials.back().evaluation.score), "); ",
                evaluations_text(report));
+  if (is_random(report))
+    return cat(report.out, ": ", report.labels.size(), " models with drawn weights, score ", score, "; ",
+               result.trials.size(), result.trials.size() == 1 ? " draw, " : " draws, ", evaluations_text(report));
   const int groups = report.groups.count();
   return cat(
       report.out, ": searched soup of ", report.labels.size(), " models",
@@ -135,7 +149,14 @@ Node blend_json(const SoupReport& report) {
   const BlendResult& result = report.coefficients;
   Node object = Node::map({{"schema", Node::integer(1)},
                            {"output", Node::text(report.out)},
-                           {"method", Node::text(is_line(report) ? "line" : "cmaes")}});
+                           {"method", Node::text(is_line(report)     ? "line"
+                                                 : is_random(report) ? "random"
+                                                                     : "cmaes")}});
+  if (!report.fishers.empty()) {
+    Node files = Node::list();
+    for (const std::string& path : report.fishers) files.push(Node::text(path));
+    object.set("fishers", std::move(files));
+  }
   Node ingredients = Node::list();
   for (std::size_t i = 0; i < report.paths.size(); ++i)
     ingredients.push(Node::map({{"path", Node::text(report.paths[i])},
@@ -144,7 +165,7 @@ Node blend_json(const SoupReport& report) {
   object.set("ingredients", std::move(ingredients));
   if (is_line(report)) {
     object.set("alpha", Node::number(result.best_trial().alpha));
-  } else {
+  } else if (!is_random(report)) {
     object.set("domain", Node::text(report.plan.domain == Domain::kBox ? "box" : "simplex"));
     Node groups = Node::list();
     for (int g = 0; g < report.groups.count(); ++g)
@@ -190,7 +211,7 @@ std::string blend_plot(const SoupReport& report) {
     plot.scatter(curve);
     return plot.svg();
   }
-  plot.title = "Searched soup";
+  plot.title = is_random(report) ? "Drawn weights" : "Searched soup";
   plot.x_label = "trial";
   Series candidates{.name = "candidates"}, best{.name = "best so far"};
   double number = 0;
@@ -202,7 +223,7 @@ std::string blend_plot(const SoupReport& report) {
   }
   plot.line(best);
   plot.scatter(candidates);
-  plot.horizontal(trials.front().evaluation.score, start_name(report));
+  if (!is_random(report)) plot.horizontal(trials.front().evaluation.score, start_name(report));
   return plot.svg();
 }
 

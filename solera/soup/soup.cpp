@@ -15,12 +15,8 @@
 namespace solera::soup {
 namespace {
 
-// Words in a metric's name for which less is better.
-constexpr std::string_view kLossWords[] = {"loss", "perplexity", "ppl", "error",         "wer",   "cer", "mse",
-                                           "mae",  "rmse",       "nll", "bits_per_byte", "brier", "fid"};
-
 void require_options(const SoupOptions& options) {
-  const bool command = !options.evaluator.shell.empty() || !options.evaluator.argv.empty();
+  const bool command = !options.evaluator.empty();
   if (!command && options.recipe == Recipe::kGreedy)
     throw usage_error("a greedy soup needs scores", "", "add --eval 'COMMAND {checkpoint}', or take --method uniform");
   if (!command && searches_coefficients(options.recipe))
@@ -30,17 +26,22 @@ void require_options(const SoupOptions& options) {
                           options.checkpoints.size() == 1 ? " is given" : " are given"));
   if (options.recipe == Recipe::kCmaes && options.coefficients.domain == Domain::kBox && options.base.empty())
     throw usage_error("--domain box counts from a base", "", "add --base MODEL, or take --domain simplex");
-  if (options.recipe == Recipe::kCmaes && options.coefficients.budget < 1)
+  if (!options.fishers.empty()) {
+    if (!searches_coefficients(options.recipe) || options.coefficients.domain == Domain::kBox ||
+        options.coefficients.from_greedy)
+      throw usage_error("--fisher goes with --search line, random, and cmaes on the simplex from the uniform soup on",
+                        "", "to merge with given weights, take `solera merge` with merge_method: fisher");
+    if (options.fishers.size() != options.checkpoints.size())
+      throw usage_error(cat(options.fishers.size(), options.fishers.size() == 1 ? " --fisher is" : " --fisher are",
+                            " given for ", options.checkpoints.size(), " models"),
+                        "", "give one for each, in their order");
+  }
+  if ((options.recipe == Recipe::kCmaes || options.recipe == Recipe::kRandom) && options.coefficients.budget < 1)
     throw usage_error(cat("--budget is ", options.coefficients.budget, ", less than 1"));
   if (options.recipe == Recipe::kLine && options.coefficients.alphas < 2)
     throw usage_error(cat("--alphas is ", options.coefficients.alphas, ", less than 2"));
   if (options.search.jobs < 1) throw usage_error(cat("--jobs is ", options.search.jobs, ", less than 1"));
-  if (options.evaluator.threads < 1)
-    throw usage_error(cat("--threads is ", options.evaluator.threads, ", less than 1"));
-  if (!(options.evaluator.timeout_seconds >= 0))
-    throw usage_error(cat("--timeout is ", exact_text(options.evaluator.timeout_seconds), ", less than 0"));
-  for (const std::string& path : options.evaluator.data)
-    if (!exists(path)) throw missing_file(path);
+  require_evaluator(options.evaluator);
   if (options.plot.empty()) return;
   if (!command) throw usage_error("there is nothing to plot without scores", "", "add --eval 'COMMAND {checkpoint}'");
   if (!is_folder(parent_folder(options.plot))) throw missing_file(parent_folder(options.plot));
@@ -73,8 +74,11 @@ class Job {
     require_options(options_);
     std::vector<std::string> inputs = options_.checkpoints;
     if (!options_.base.empty()) inputs.push_back(options_.base);
+    const std::size_t models = inputs.size();
+    inputs.insert(inputs.end(), options_.fishers.begin(), options_.fishers.end());
     checkpoint::require_not_gguf(options_.out);
     checkpoint::require_writable(options_.out, options_.force, inputs);
+    inputs.resize(models);
     ingredients_ = open_ingredients(options_.checkpoints);
     Pool pool(options_.evaluator.threads);
     if (const std::string line = ancestry_warning(ingredients_, options_.base, pool); !line.empty())
@@ -82,6 +86,7 @@ class Job {
 
     SoupReport report;
     if (boxed()) ingredients_ = open_ingredients(inputs);  // the base last
+    ingredients_.fishers = options_.fishers;
     report.groups = groups_of(mergeable_tensors());
     report.out = options_.out;
     report.recipe = options_.recipe;
@@ -89,7 +94,8 @@ class Job {
     report.plan = options_.coefficients;
     report.paths = ingredients_.paths;
     report.labels = ingredients_.labels;
-    if (options_.evaluator.shell.empty() && options_.evaluator.argv.empty()) {
+    report.fishers = options_.fishers;
+    if (options_.evaluator.empty()) {
       report.search.mix = uniform_mix(ingredients_.count());
       for (int i = 0; i < ingredients_.count(); ++i) report.search.members.push_back(i);
     } else {
@@ -120,8 +126,8 @@ class Job {
   // The largest candidate is planned before anything is scored: what it is refused for must not cost an evaluation.
   // Gives the names of the tensors that are averaged.
   std::vector<std::string> mergeable_tensors() const {
-    const std::vector<double> weights(ingredients_.paths.size(), 1.0);
-    const merge::Plan plan = merge::make_plan(merge::mean_config(ingredients_.paths, weights), {});
+    const merge::Plan plan =
+        merge::make_plan(blend_config(ingredients_, std::vector<Node>(ingredients_.paths.size(), Node::number(1))), {});
     const std::uint64_t least = merge::least_memory(plan, threads_of_one());
     if (least > memory_of_one())
       throw usage_error(cat("--memory ", binary_text(options_.evaluator.memory), " for ", options_.search.jobs,
@@ -191,6 +197,8 @@ class Job {
         return static_cast<std::uint64_t>(plan.budget) + (plan.from_greedy ? greedy : 0);
       case Recipe::kLine:
         return static_cast<std::uint64_t>(plan.alphas);
+      case Recipe::kRandom:
+        return static_cast<std::uint64_t>(plan.budget);
     }
     throw internal_error("an unknown recipe");
   }
@@ -218,6 +226,10 @@ class Job {
     const auto evaluate = [&](const Blend& blend) { return evaluator(blend); };
     if (options_.recipe == Recipe::kLine) {
       report.coefficients = search_line(plan.alphas, options, evaluate, on_trial);
+      return;
+    }
+    if (options_.recipe == Recipe::kRandom) {
+      report.coefficients = search_random(ingredients_.count(), options, evaluate, on_trial);
       return;
     }
     Mix start = plan.from_greedy ? report.search.mix : uniform_mix(static_cast<int>(options_.checkpoints.size()));
@@ -262,18 +274,6 @@ std::string default_cache(const std::string& out) {
   std::string stem = out;
   while (stem.size() > 1 && stem.back() == '/') stem.pop_back();
   return join_path(parent_folder(stem), ".solera-cache");
-}
-
-std::optional<std::string> loss_word(std::string_view metric) {
-  std::string lower(metric.substr(metric.rfind('/') == std::string_view::npos ? 0 : metric.rfind('/') + 1));
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  const auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
-  for (const std::string_view word : kLossWords)
-    for (std::size_t at = lower.find(word); at != std::string::npos; at = lower.find(word, at + 1)) {
-      const std::size_t end = at + word.size();
-      if ((at == 0 || !letter(lower[at - 1])) && (end == lower.size() || !letter(lower[end]))) return std::string(word);
-    }
-  return std::nullopt;
 }
 
 SoupReport make_soup(const SoupOptions& options, Progress& progress) { return Job(options, progress).run(); }

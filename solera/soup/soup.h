@@ -27,8 +27,9 @@ namespace solera::soup {
 enum class Recipe {
   kGreedy,
   kUniform,
-  kCmaes,  // weights by search, from the uniform or the greedy soup on
-  kLine,   // between two models
+  kCmaes,   // weights by search, from the uniform or the greedy soup on
+  kLine,    // between two models
+  kRandom,  // weights drawn evenly from the simplex
 };
 enum class Granularity { kModel, kGroup, kTensor };
 
@@ -50,11 +51,12 @@ struct SoupOptions {
   EvaluatorOptions evaluator;  // no command: allowed for the uniform soup, which is then not scored; threads and memory
                                // there are for all jobs together
   SearchOptions search;
-  CoefficientPlan coefficients;  // of kCmaes and kLine
-  std::string cache;             // folder; empty: .solera-cache beside the output
-  std::string log;               // file; empty: OUT.trials.jsonl (soup.trials.jsonl for soup.safetensors)
-  std::string plot;              // an SVG of the scores; empty: none
-  bool force = false;            // replace an existing output
+  CoefficientPlan coefficients;      // of kCmaes, kLine and kRandom
+  std::vector<std::string> fishers;  // of the same: a statistics file for each checkpoint, for Fisher merges
+  std::string cache;                 // folder; empty: .solera-cache beside the output
+  std::string log;                   // file; empty: OUT.trials.jsonl (soup.trials.jsonl for soup.safetensors)
+  std::string plot;                  // an SVG of the scores; empty: none
+  bool force = false;                // replace an existing output
 };
 
 struct SoupReport {
@@ -63,14 +65,15 @@ struct SoupReport {
   bool scored = false;
   bool minimize = false;
   std::vector<std::string> paths, labels,
-      hashes;                // of all ingredients, the base last if it is one; no hashes if nothing was scored
-  SearchResult search;       // without trials if nothing was scored; of kCmaes the greedy soup, if it started there
-  CoefficientPlan plan;      // as asked for
-  Groups groups;             // of kCmaes
-  BlendResult coefficients;  // of kCmaes and kLine
-  Blend blend;               // what was written
-  std::string log, cache;    // as used; empty if nothing was scored
-  int evaluations = 0, cached = 0;  // commands run, speculative ones included; scores from the cache
+      hashes;            // of all ingredients, the base last if it is one; no hashes if nothing was scored
+  SearchResult search;   // without trials if nothing was scored; of kCmaes the greedy soup, if it started there
+  CoefficientPlan plan;  // as asked for
+  std::vector<std::string> fishers;  // as given
+  Groups groups;                     // of kCmaes
+  BlendResult coefficients;          // of kCmaes, kLine and kRandom
+  Blend blend;                       // what was written
+  std::string log, cache;            // as used; empty if nothing was scored
+  int evaluations = 0, cached = 0;   // commands run, speculative ones included; scores from the cache
   double seconds = 0;
 };
 
@@ -85,10 +88,6 @@ Table weight_table(const SoupReport& report);  // of the result: ingredients by 
 std::string summary_line(const SoupReport& report);
 Node report_json(const SoupReport& report);
 std::string score_plot(const SoupReport& report);
-
-// The word of a metric's name that says that less is better: "loss" of "eval_loss", "perplexity" of
-// "/results/wiki/word_perplexity,none".
-std::optional<std::string> loss_word(std::string_view metric);
 
 // "soup.safetensors" gives "soup.trials.jsonl".
 std::string default_log(const std::string& out);

@@ -12,6 +12,7 @@
 #include "solera/base/text.h"
 #include "solera/weights/elements.h"
 #include "solera/weights/overlap.h"
+#include "solera/weights/wanda.h"
 
 namespace solera::weights {
 
@@ -31,6 +32,10 @@ bool is_before(const Cut<T>& cut, T magnitude, std::int64_t index, std::int64_t 
 struct RankRange {
   std::int64_t first = 0, last = 0;
 };
+
+std::int64_t columns_of(const Segment& segment) {
+  return checkpoint::input_features(segment.operands[0].tensor->shape);
+}
 
 RankRange range_of(const Sparsity& sparsity, std::int64_t n) {
   const std::int64_t k = sparsity.count.value_or(floor_count(sparsity.density, n));
@@ -54,7 +59,13 @@ std::vector<Ranks<T>> find_ranks(const Engine& engine, std::span<const Segment> 
   if (sparsity.whole_model) {
     add(segments);
   } else {
-    for (const Segment& segment : segments) add(std::span(&segment, 1));
+    for (const Segment& segment : segments) {
+      if (sparsity.how == Sparsify::kWanda && columns_of(segment) > 0) {
+        found.emplace_back();  // its rows have cuts of their own
+      } else {
+        add(std::span(&segment, 1));
+      }
+    }
   }
   return found;
 }
@@ -80,18 +91,26 @@ void mark(std::uint8_t* mask, std::int64_t i, bool kept) {
 
 }  // namespace
 
-double Sparsity::scale() const {
+double Sparsity::scale(const std::string& tensor) const {
   if (how == Sparsify::kRandom) return 1 / density;
-  return how == Sparsify::kQ ? 1 / q : 1;
+  if (!divides()) return 1;
+  const auto own = divisors.find(tensor);
+  return 1 / (own == divisors.end() ? q : own->second);
 }
 
 std::string Sparsity::describe() const {
-  static constexpr const char* kNames[] = {"changed", "magnitude", "random", "outliers", "q", "region"};
+  static constexpr const char* kNames[] = {"changed", "magnitude", "random", "outliers",
+                                           "q",       "region",    "wanda",  "columns"};
   std::string text = kNames[static_cast<int>(how)];
   if (how == Sparsify::kChanged || how == Sparsify::kRegion) return text;
   text += count ? cat(", count ", *count) : cat(", density ", exact_text(density));
   if (how == Sparsify::kOutliers) text += cat(", remove ", exact_text(remove));
-  if (how == Sparsify::kQ) text += cat(", q ", exact_text(q));
+  if (divides()) text += cat(", q ", exact_text(q));
+  if (!divisors.empty()) {
+    const auto [least, most] = std::minmax_element(divisors.begin(), divisors.end(),
+                                                   [](const auto& a, const auto& b) { return a.second < b.second; });
+    text += cat(" (", exact_text(least->second), " to ", exact_text(most->second), " by tensor)");
+  }
   return text + (random() ? cat(", seed ", seed) : whole_model ? ", of the whole model" : ", of each tensor");
 }
 
@@ -107,23 +126,32 @@ void Sparsity::check() const {
   if (how == Sparsify::kOutliers && !count && density + remove > 1)
     throw usage_error(cat("density + remove is ", number_text(density + remove), ", more than 1"), "",
                       "lower density or remove");
-  if (how == Sparsify::kQ && !(q > 0 && std::isfinite(q)))
-    throw usage_error(cat("the divisor q is ", exact_text(q), ", not above 0"), "",
-                      cat("q = ", exact_text(density), " is DARE, a larger q shrinks the changes"));
+  if (how == Sparsify::kWanda && whole_model)
+    throw usage_error("wanda ranks within the rows of each tensor, not over the whole model");
+  if (how == Sparsify::kWanda && !inputs)
+    throw usage_error("wanda needs the size of the inputs", "", "add --stats FILE, measured on the tuned model");
+  if (!divides()) return;
+  const auto check_divisor = [&](double value, const std::string& of) {
+    if (!(value > 0 && std::isfinite(value)))
+      throw usage_error(cat("the divisor q", of, " is ", exact_text(value), ", not above 0"), "",
+                        cat("q = ", exact_text(density), " is DARE, a larger q shrinks the changes"));
+  };
+  check_divisor(q, "");
+  for (const auto& [tensor, value] : divisors) check_divisor(value, cat(" of ", tensor));
 }
 
 struct KeepRule::Impl {
   std::vector<Segment> segments;
   Sparsity sparsity;
   std::variant<std::vector<Ranks<float>>, std::vector<Ranks<double>>> ranks;
+  std::vector<std::optional<RowCuts>> rows;  // of kWanda, one a segment
+  std::vector<std::vector<bool>> columns;    // of kColumns, one a segment; empty: entry by entry
 
-  template <class T>
-  void mark_ranks(const std::vector<Ranks<T>>& found, std::size_t s, std::int64_t first, std::int64_t count,
-                  const std::byte* base, const std::byte* tuned, std::uint8_t* mask) const {
+  // Entry after entry of the pair's changes as T: f(index in the chunk, change).
+  template <class T, class F>
+  void each_change(std::size_t s, std::int64_t first, std::int64_t count, const std::byte* base, const std::byte* tuned,
+                   F f) const {
     const Operand &from = segments[s].operands[0], &to = segments[s].operands[1];
-    const Ranks<T>& ranks_of = found[sparsity.whole_model ? 0 : s];
-    const std::size_t number = sparsity.whole_model ? s : 0;
-    const std::int64_t upper_end = ranks_of.upper.ties_end(number), lower_end = ranks_of.lower.ties_end(number);
     const std::int64_t from_width = checkpoint::bits(from.tensor->dtype) / 8,
                        to_width = checkpoint::bits(to.tensor->dtype) / 8;
     std::array<T, kTile> b, d;
@@ -135,13 +163,37 @@ struct KeepRule::Impl {
         throw input_error(cat(to.tensor->name, " holds a value that is not finite among entries ", first + at, " to ",
                               first + at + n - 1),
                           to.label, "such a model has no largest changes");
-      for (std::int64_t i = 0; i < n; ++i) {
-        const T magnitude = std::abs(d[static_cast<std::size_t>(i)]);
-        const std::int64_t index = first + at + i;
-        mark(mask, at + i,
-             is_before(ranks_of.lower, magnitude, index, lower_end) &&
-                 !is_before(ranks_of.upper, magnitude, index, upper_end));
-      }
+      for (std::int64_t i = 0; i < n; ++i) f(at + i, d[static_cast<std::size_t>(i)]);
+    }
+  }
+
+  template <class T>
+  void mark_ranks(const std::vector<Ranks<T>>& found, std::size_t s, std::int64_t first, std::int64_t count,
+                  const std::byte* base, const std::byte* tuned, std::uint8_t* mask) const {
+    const Ranks<T>& ranks_of = found[sparsity.whole_model ? 0 : s];
+    const std::size_t number = sparsity.whole_model ? s : 0;
+    const std::int64_t upper_end = ranks_of.upper.ties_end(number), lower_end = ranks_of.lower.ties_end(number);
+    each_change<T>(s, first, count, base, tuned, [&](std::int64_t i, T change) {
+      const T magnitude = std::abs(change);
+      mark(mask, i,
+           is_before(ranks_of.lower, magnitude, first + i, lower_end) &&
+               !is_before(ranks_of.upper, magnitude, first + i, upper_end));
+    });
+  }
+
+  void mark_rows(std::size_t s, std::int64_t first, std::int64_t count, const std::byte* base, const std::byte* tuned,
+                 std::uint8_t* mask) const {
+    each_change<double>(s, first, count, base, tuned,
+                        [&](std::int64_t i, double d) { mark(mask, i, rows[s]->keeps(first + i, d)); });
+  }
+
+  void mark_columns(std::size_t s, std::int64_t first, std::int64_t count, std::uint8_t* mask) const {
+    const std::vector<bool>& kept = columns[s];
+    const auto n = static_cast<std::int64_t>(kept.size());
+    std::int64_t column = first % n;
+    for (std::int64_t i = 0; i < count; ++i) {
+      mark(mask, i, kept[static_cast<std::size_t>(column)]);
+      column = column + 1 == n ? 0 : column + 1;
     }
   }
 
@@ -178,12 +230,29 @@ KeepRule::KeepRule(const Engine& engine, std::span<const Segment> segments, cons
   impl->segments.assign(segments.begin(), segments.end());
   impl->sparsity = sparsity;
   sparsity.check();
-  if ((sparsity.how == Sparsify::kMagnitude || sparsity.how == Sparsify::kOutliers) && !segments.empty()) {
+  const bool by_rows = sparsity.how == Sparsify::kWanda;
+  if (by_rows || sparsity.how == Sparsify::kColumns)
+    for (const Segment& segment : segments) {
+      const std::int64_t columns = columns_of(segment);
+      if (by_rows && columns > 0) {
+        impl->rows.emplace_back(std::in_place, engine, segment.operands, *sparsity.inputs, sparsity.density);
+      } else if (by_rows) {
+        impl->rows.emplace_back();
+      } else {
+        const std::string& name = segment.operands[0].tensor->name;
+        impl->columns.push_back(columns > 0 ? random_columns(sparsity.seed, name, columns, sparsity.density)
+                                            : std::vector<bool>());
+      }
+    }
+  if ((sparsity.how == Sparsify::kMagnitude || sparsity.how == Sparsify::kOutliers || by_rows) && !segments.empty()) {
     std::int64_t n = 0, kept = 0;
     for (const Segment& segment : segments) {
-      const std::int64_t here = segment.operands[0].tensor->elements();
+      const std::int64_t here = segment.operands[0].tensor->elements(), columns = columns_of(segment);
       n += here;
-      if (!sparsity.whole_model) kept += floor_count(sparsity.density, here);
+      if (by_rows && columns > 0)
+        kept += columns_kept(sparsity.density, columns) * (here / columns);
+      else if (!sparsity.whole_model)
+        kept += floor_count(sparsity.density, here);
     }
     if (sparsity.whole_model) kept = sparsity.count.value_or(floor_count(sparsity.density, n));
     if (kept < 1)
@@ -208,7 +277,11 @@ KeepRule::KeepRule(KeepRule&&) noexcept = default;
 void KeepRule::mask(std::size_t s, std::int64_t first, std::int64_t count, const std::byte* base,
                     const std::byte* tuned, std::uint8_t* mask) const {
   std::fill_n(mask, (count + 7) / 8, std::uint8_t{0});
+  if (impl_->sparsity.how == Sparsify::kColumns && !impl_->columns[s].empty())
+    return impl_->mark_columns(s, first, count, mask);
   if (impl_->sparsity.random()) return impl_->mark_random(s, first, count, mask);
+  if (impl_->sparsity.how == Sparsify::kWanda && impl_->rows[s])
+    return impl_->mark_rows(s, first, count, base, tuned, mask);
   if (impl_->sparsity.how == Sparsify::kRegion) return impl_->mark_regions(s, first, count, mask);
   if (impl_->sparsity.how != Sparsify::kChanged) {
     std::visit([&](const auto& ranks) { impl_->mark_ranks(ranks, s, first, count, base, tuned, mask); }, impl_->ranks);

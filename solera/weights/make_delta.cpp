@@ -95,8 +95,9 @@ class Maker {
       job.pair = pair;
       (void)checkpoint::bits_type(pair.base->dtype, pair.base->name);  // whole bytes
       const bool number = checkpoint::is_float(pair.base->dtype);
-      job.exact = exact_ || !number;
-      job.rule = !sparsified ? Job::Rule::kChanged : number ? Job::Rule::kRanked : Job::Rule::kNothing;
+      const bool whole = !sparsified || (!options_.whole.empty() && selected(pair.base->name, options_.whole, {}));
+      job.exact = exact_ || !number || (sparsified && whole && pair.base->dtype == pair.tuned->dtype);
+      job.rule = whole ? Job::Rule::kChanged : number ? Job::Rule::kRanked : Job::Rule::kNothing;
       job.base_pieces.resize(static_cast<std::size_t>((job.elements() + job.chunk() - 1) / job.chunk()));
       job.result_pieces.resize(job.base_pieces.size());
       job.kept.resize(job.base_pieces.size());
@@ -109,6 +110,10 @@ class Maker {
       jobs_[i].segment = segments.size();
       segments.push_back({operands_[i]});
     }
+    for (const Pattern& pattern : options_.whole)
+      if (std::none_of(jobs_.begin(), jobs_.end(),
+                       [&](const Job& job) { return pattern.matches(job.pair.base->name); }))
+        throw usage_error(cat("--whole '", pattern.text(), "' matches no tensor that is compared"));
     if (sparsified && ranked_segments_.empty())
       throw input_error("no floating-point tensor is selected", base_.path(), "look at --include and --exclude");
   }
@@ -167,6 +172,9 @@ class Maker {
     for (const std::uint8_t byte : chunk.mask) kept += std::popcount(byte);
     job.kept[i] = kept;
     job.base_pieces[i] = hash_bytes(chunk.base);
+    if (!differs_ && (chunk.base.size() != chunk.tuned.size() ||
+                      std::memcmp(chunk.base.data(), chunk.tuned.data(), chunk.base.size()) != 0))
+      differs_ = true;
     if (!job.exact) {
       moved_ += kept;
       return;
@@ -204,12 +212,14 @@ class Maker {
       const std::int64_t saved = (job.elements() - tensor.kept) * width;
       tensor.sparse = saved > (job.elements() + 7) / 8;
       // Entries that a mask chose are a region, which has a mask however large it is.
-      if (options_.sparsity.how != Sparsify::kChanged) tensor.sparse = true;
+      if (job.rule == Job::Rule::kRanked) tensor.sparse = true;
       if (!tensor.sparse) tensor.kept = job.elements();
       ++report_.changed;
     }
     report_.tensors = jobs_.size();
     report_.moved = moved_;
+    if (!differs_ && options_.sparsity.how != Sparsify::kChanged)
+      report_.warnings.push_back(cat(tuned_.path(), " equals ", base_.path(), ": the delta changes nothing"));
     if (integers > 0)
       report_.warnings.push_back(
           cat(integers, integers == 1 ? " integer tensor changes, and is" : " integer tensors change, and are",
@@ -243,7 +253,7 @@ class Maker {
     const std::int64_t width = width_of(tensor.value_type);
     chunk.values.resize(static_cast<std::size_t>(chunk.count * width));
     std::array<double, kTile> base, change;
-    const double scale = options_.sparsity.scale();
+    const double scale = job.rule == Job::Rule::kRanked ? options_.sparsity.scale(pair.base->name) : 1;
     for (std::int64_t at = 0; at < chunk.count; at += kTile) {
       const std::int64_t n = std::min(kTile, chunk.count - at);
       const bool finite = load(pair.base->dtype, chunk.base.data() + at * width_of(pair.base->dtype), n, base.data()) &&
@@ -289,6 +299,7 @@ class Maker {
   std::optional<KeepRule> changed_, ranked_;
   std::vector<DeltaTensor> tensors_;  // of the job of the same number
   std::atomic<std::int64_t> moved_ = 0;
+  std::atomic<bool> differs_ = false;
   DeltaReport report_;
 };
 
@@ -330,12 +341,16 @@ std::vector<TensorPair> match_pairs(const Checkpoint& base, const Checkpoint& tu
   return pairs;
 }
 
-DeltaReport make_delta(const Checkpoint& base, const Checkpoint& tuned, const DeltaOptions& options, Pool& pool,
-                       Progress& progress) {
+void require_delta_output(const DeltaOptions& options, std::span<const std::string> inputs) {
   if (!checkpoint::is_single_file(options.out))
     throw usage_error(cat("a delta is one file, *.safetensors, not ", options.out));
-  const std::array<std::string, 2> inputs = {base.path(), tuned.path()};
   checkpoint::require_writable(options.out, options.force, inputs);
+}
+
+DeltaReport make_delta(const Checkpoint& base, const Checkpoint& tuned, const DeltaOptions& options, Pool& pool,
+                       Progress& progress) {
+  const std::array<std::string, 2> inputs = {base.path(), tuned.path()};
+  require_delta_output(options, inputs);
   return Maker(base, tuned, options, pool, progress).make();
 }
 

@@ -20,6 +20,7 @@ struct DeltaOptions {
   std::string out;  // *.safetensors
   bool force = false;
   std::vector<Pattern> include, exclude;  // tensors that are compared
+  std::vector<Pattern> whole;             // beside a sparsity, tensors whose changes are all stored: a task's head
   Sparsity sparsity;
   std::optional<DeltaValues> values;  // none: exact, but for the random kinds, which multiply what they keep
 };
@@ -41,6 +42,9 @@ struct TensorPair {
 std::vector<TensorPair> match_pairs(const checkpoint::Checkpoint& base, const checkpoint::Checkpoint& tuned,
                                     std::span<const Pattern> include, std::span<const Pattern> exclude,
                                     bool same_types);
+
+// Refuses an output that is no single file or not writable, as make_delta() does.
+void require_delta_output(const DeltaOptions& options, std::span<const std::string> inputs);
 
 // Reads both models twice, and once or twice more where ranks are to be found. Integer tensors that change are stored
 // by their bits, except beside a sparsity that is not kChanged: they stay the base's then, with a warning.

@@ -5,6 +5,7 @@
 
 #include "examples/digits/data.h"
 #include "examples/digits/evaluate.h"
+#include "examples/digits/measure.h"
 #include "examples/digits/mlp.h"
 #include "examples/digits/sweep.h"
 #include "examples/digits/train.h"
@@ -12,6 +13,7 @@
 #include "solera/base/random.h"
 #include "solera/base/text.h"
 #include "solera/base/threads.h"
+#include "solera/checkpoint/statistics.h"
 #include "tests/support/support.h"
 
 namespace solera::examples {
@@ -202,6 +204,39 @@ TEST(Mlp, HeInitialization) {
     EXPECT_EQ(message_of([&] { parse_widths(wrong); }),
               cat("\"", wrong, "\" is no list of layer widths; write it like 64-64-64-10"));
   }
+}
+
+TEST(Measure, InputsOfLayersByHand) {
+  Mlp network;
+  network.layers = {{64, 2, std::vector<float>(128, 0.0f), {1, -1}}, {2, 1, {1, 1}, {0}}};
+  network.layers[0].weight[0] = 2;  // h = relu(2 x_0 + 1, x_0 - 1)
+  network.layers[0].weight[64] = 1;
+  Digits digits;
+  digits.pixels.assign(128, 0.0f);
+  digits.pixels[64] = 3;  // x_0 = 0, 3: h = (1, 0), (7, 2)
+  digits.labels = {0, 0};
+  const TemporaryFolder folder;
+  const std::string path = folder / "m.safetensors", stats = folder / "stats.safetensors";
+  write_mlp(path, network);
+  write_statistics(stats, network, path, digits);
+  const auto file = checkpoint::open_statistics(stats, checkpoint::open_checkpoint(path));
+  EXPECT_EQ(file.examples(), 2);
+  using Values = std::vector<double>;
+  EXPECT_EQ(test::values(file.file(), "fc2.weight.input_mean"), (Values{4, 1}));
+  EXPECT_EQ(test::values(file.file(), "fc2.weight.input_sq"), (Values{25, 2}));
+  EXPECT_EQ(test::values(file.file(), "fc2.weight.gram"), (Values{25, 7, 7, 2}));
+  EXPECT_EQ(test::values(file.file(), "fc1.weight.input_mean")[0], 1.5);
+
+  Mlp other = network;
+  other.layers[0].bias = {2, -1};  // h = (2, 0), (8, 2): one unit of two is off by 1
+  EXPECT_EQ(hidden_change(other, network, digits, "m"), 0.5);
+  other.layers[1].bias = {9};  // behind the last hidden layer
+  EXPECT_EQ(hidden_change(network, network, digits, "m"), 0);
+  EXPECT_EQ(hidden_change(other, network, digits, "m"), 0.5);
+  EXPECT_EQ(message_of([&] { hidden_change(he_mlp(std::vector<int>{64, 3, 1}, 1, 0), network, digits, "m"); }),
+            "the last hidden layer has 3 units, the reference's 2 (m)");
+  EXPECT_EQ(message_of([&] { hidden_change(he_mlp(std::vector<int>{64, 3}, 1, 0), network, digits, "m"); }),
+            "the network has no hidden layer (m)");
 }
 
 TEST(Mlp, FilesByTensorAndTheirFaults) {

@@ -161,6 +161,34 @@ TEST_F(StatisticsMerge, WhatIsNoFisherIsFoundInThePasses) {
             "w.fisher is nan at element 1, and a Fisher is never negative (b.stats.safetensors)");
 }
 
+// Not normalized, a Fisher of zeros is no error: its model counts by the floor, and that is said once the merge is
+// done.
+TEST_F(StatisticsMerge, AFisherOfZerosIsPointedOutWhereNothingIsNormalized) {
+  struct Listener final : Progress {
+    void begin(std::string_view, std::uint64_t, std::string_view) override {}
+    void advance(std::uint64_t) override {}
+    void note(std::string_view) override {}
+    void warn(std::string_view line) override { warnings.emplace_back(line); }
+    void status(std::string_view) override {}
+    void end() override {}
+    std::vector<std::string> warnings;
+  } listener;
+  const auto warnings = [&] {
+    listener.warnings.clear();
+    Plan p = plan(yaml("fisher") + "parameters: {normalize: false}\n");
+    execute(p, {.out = out_, .force = true, .block = 4, .blocks_per_chunk = 1}, listener);
+    return listener.warnings;
+  };
+  statistics("a.stats", {0, 0, 0, 1e-30});
+  EXPECT_THAT(warnings(), ElementsAre());
+  statistics("b.stats", {0, 0, 0, 0});
+  const std::string line = ": every Fisher is 0, so its model counts nowhere or by the floor alone";
+  EXPECT_THAT(warnings(), ElementsAre((folder_ / "b.stats.safetensors") + line));
+  statistics("a.stats", {0, 0, 0, 0});
+  EXPECT_THAT(warnings(),
+              ElementsAre((folder_ / "a.stats.safetensors") + line, (folder_ / "b.stats.safetensors") + line));
+}
+
 TEST_F(StatisticsMerge, BadSharesAreRefusedBeforeAnythingIsRead) {
   EXPECT_EQ(refusal(yaml("fisher") + "parameters: {weight: -1}\n"),
             "\"weight\" is -1, less than 0 at bn.running_mean (f.yaml); shares are 0 or more");

@@ -96,6 +96,23 @@ TEST_F(Tokenizer, TokensAreGivenRowsAndPadded) {
   EXPECT_THAT(column(text), testing::ElementsAre(55, 0, 102, 103, mean, mean));
 }
 
+// A Fisher is measured in its model's own order of tokens; rows in another order cannot be weighed by it.
+TEST_F(Tokenizer, AFisherInAnotherOrderIsRefused) {
+  std::string text = "merge_method: fisher\nmodels:\n";
+  for (const auto& [name, rows] : {std::pair("base", 3), {"x", 4}}) {
+    test::write_model(folder_ / cat(name, ".stats.safetensors"),
+                      {test::tensor("n", DType::kI64, {}, {1}),
+                       test::tensor("model.embed_tokens.weight.fisher", DType::kF32, {rows, 2},
+                                    std::vector<double>(static_cast<std::size_t>(rows) * 2, 1))});
+    text += cat("- {model: ", name, ", parameters: {fisher: ", name, ".stats.safetensors}}\n");
+  }
+  EXPECT_EQ(
+      test::message_of([&] { plan(text + "tokenizer_source: union"); }),
+      cat("model.embed_tokens.weight.fisher is in the order of x's own vocabulary, and the merge puts the rows of "
+          "model.embed_tokens.weight in another (",
+          folder_ / "x.stats.safetensors", "); leave tokenizer_source out, or --exclude 'model.embed_tokens.weight'"));
+}
+
 TEST_F(Tokenizer, RowsBeyondTheTokenizerGoAndLateTokensOfTheBaseStay) {
   write_folder(folder_ / "base", {"a", "b"}, {"<s>"}, 10, 4);
   EXPECT_EQ(column(kBody + "base_model: base\ntokenizer_source: base").size(), 3u);

@@ -1,9 +1,12 @@
 #include "solera/weights/make_delta.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
+#include <set>
 
 #include "solera/base/random.h"
+#include "solera/base/text.h"
 #include "solera/checkpoint/delta.h"
 #include "solera/weights/mask_index.h"
 #include "tests/support/support.h"
@@ -133,6 +136,169 @@ TEST_F(MakeDeltaTest, RandomSharesAreScaled) {
     stored.push_back(values);
   }
   EXPECT_EQ(stored[0], stored[2]);  // q = density is DARE, bit for bit
+}
+
+// Deng et al., worked by hand: inputs (1 0 2 0), (0 3 1 1), so mean squares (1, 9, 5, 1) / 2.
+TEST_F(MakeDeltaTest, WandaKeepsTheFirstOfEachRow) {
+  const std::vector<double> change = {.5, -.1, .3, .2, .05, .4, -.2, .1}, zeros(8, 0);
+  const auto make_model = [&](const std::string& name, const std::vector<double>& values, double bias) {
+    return model(name, {tensor("fc.bias", DType::kF32, {4}, {0, 0, bias, bias / 2}),
+                        tensor("fc.weight", DType::kF32, {2, 4}, values)});
+  };
+  const Checkpoint base = make_model("base", zeros, 0), tuned = make_model("tuned", change, 1);
+  const auto statistics = [&](std::vector<NamedBytes> tensors) {
+    tensors.push_back(tensor("n", DType::kI64, {}, {2}));
+    return checkpoint::open_statistics(test::write_model(folder_ / "stats.safetensors", tensors), tuned);
+  };
+  const auto inputs = statistics({tensor("fc.weight.input_sq", DType::kF32, {4}, {.5, 4.5, 2.5, .5})});
+  const Sparsity wanda = {.how = Sparsify::kWanda, .density = 0.5, .inputs = &inputs};
+  const Delta delta = make(base, tuned, {.sparsity = wanda});
+  EXPECT_EQ(kept(delta, "fc.weight"), (Indices{0, 2, 5, 6}));
+  EXPECT_EQ(kept(delta, "fc.bias"), (Indices{2, 3}));  // no rows: by magnitude
+  EXPECT_EQ(delta.find("fc.weight")->change, checkpoint::Change::kXor);
+  // By magnitude alone: four of eight, the tie of .2 goes to the lower index.
+  EXPECT_EQ(kept(make(base, tuned, {.sparsity = {.how = Sparsify::kMagnitude, .density = 0.5}}), "fc.weight"),
+            (Indices{0, 2, 3, 5}));
+  // At least one a row, however low the density; rounded, not cut off.
+  const auto with = [&](double density) {
+    return kept(make(base, tuned, {.sparsity = {.how = Sparsify::kWanda, .density = density, .inputs = &inputs}}),
+                "fc.weight");
+  };
+  EXPECT_EQ(with(0.01), (Indices{2, 5}));
+  EXPECT_EQ(with(0.37), (Indices{2, 5}));
+  EXPECT_EQ(with(0.375), (Indices{0, 2, 5, 6}));
+  EXPECT_EQ(with(1).size(), 8u);
+
+  EXPECT_EQ(refusal([&] { make(base, tuned, {.sparsity = {.how = Sparsify::kWanda, .density = 0.5}}); }),
+            "wanda needs the size of the inputs; add --stats FILE, measured on the tuned model");
+  const auto refused = [&](const std::vector<NamedBytes>& tensors) {
+    const auto other = statistics(tensors);
+    return refusal(
+        [&] { make(base, tuned, {.sparsity = {.how = Sparsify::kWanda, .density = 0.5, .inputs = &other}}); });
+  };
+  EXPECT_EQ(refused({tensor("fc.weight.input_mean", DType::kF32, {4}, {1, 1, 1, 1})}),
+            "no fc.weight.input_sq (HERE/stats.safetensors); measure it, or leave the tensor out with --exclude "
+            "'fc.weight', or keep its whole change with --whole");
+  EXPECT_EQ(refused({tensor("fc.weight.input_sq", DType::kF32, {4}, {0, 0, 0, 0})}),
+            "fc.weight.input_sq is all 0: the layer never ran on the data (HERE/stats.safetensors); measure on data "
+            "that reach it, or leave it out with --exclude");
+  EXPECT_EQ(refused({tensor("fc.weight.input_sq", DType::kF32, {4}, {1, -1, 0, 0})}),
+            "fc.weight.input_sq holds a value that is below 0 or not finite, and a mean square is neither "
+            "(HERE/stats.safetensors)");
+}
+
+// Rows that reach over pieces of a tensor, against the scores one by one.
+TEST_F(MakeDeltaTest, WandaIsThatOfEveryRow) {
+  constexpr std::int64_t kRows = 900, kColumns = 411;
+  std::vector<double> from(kRows * kColumns), to(from.size()), squares(kColumns);
+  const RandomStream stream({5, "test"});
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    from[i] = stream.normal(i);
+    to[i] = from[i] + std::round(4 * stream.normal(from.size() + i)) / 64;  // ties abound
+  }
+  for (std::size_t j = 0; j < squares.size(); ++j) squares[j] = 1 + static_cast<double>(j % 3);
+  const Checkpoint base = model("base", {tensor("w", DType::kF64, {kRows, kColumns}, from)});
+  const Checkpoint tuned = model("tuned", {tensor("w", DType::kF64, {kRows, kColumns}, to)});
+  const auto inputs = checkpoint::open_statistics(
+      test::write_model(folder_ / "stats.safetensors",
+                        {tensor("n", DType::kI64, {}, {2}), tensor("w.input_sq", DType::kF64, {kColumns}, squares)}),
+      tuned);
+  Indices expected;
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    Indices order(kColumns);
+    std::iota(order.begin(), order.end(), row * kColumns);
+    const auto score = [&](std::int64_t i) {
+      const auto at = static_cast<std::size_t>(i);
+      return std::abs(to[at] - from[at]) * std::sqrt(squares[at % kColumns]);
+    };
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return score(a) > score(b); });
+    order.resize(41);  // round(41.1)
+    std::sort(order.begin(), order.end());
+    expected.insert(expected.end(), order.begin(), order.end());
+  }
+  EXPECT_EQ(kept(make(base, tuned, {.sparsity = {.how = Sparsify::kWanda, .density = 0.1, .inputs = &inputs}}), "w"),
+            expected);
+}
+
+TEST_F(MakeDeltaTest, ColumnsAreWholeAndDivided) {
+  const std::vector<double> zeros(40, 0), ones(40, 1);
+  const auto make_model = [&](const std::string& name, const std::vector<double>& values) {
+    return model(name,
+                 {tensor("fc.bias", DType::kF32, {40}, values), tensor("fc.weight", DType::kF32, {4, 10}, values)});
+  };
+  const Checkpoint base = make_model("base", zeros), tuned = make_model("tuned", ones);
+  for (const auto& [density, columns] : {std::pair(0.3, 3), {0.25, 3}, {0.24, 2}, {0.01, 1}, {1.0, 10}}) {
+    Sparsity rule = {.how = Sparsify::kColumns, .density = density, .q = 0.5, .seed = 7};
+    rule.divisors = {{"fc.bias", 0.25}};
+    const Delta delta = make(base, tuned, {.sparsity = rule});
+    const Indices indices = kept(delta, "fc.weight");
+    ASSERT_EQ(indices.size(), static_cast<std::size_t>(4 * columns)) << density;
+    for (int row = 1; row < 4; ++row)
+      for (int k = 0; k < columns; ++k)
+        EXPECT_EQ(indices[static_cast<std::size_t>(row * columns + k)],
+                  indices[static_cast<std::size_t>(k)] + 10 * row);
+    for (const double value : test::values(delta.file(), "fc.weight/difference")) EXPECT_EQ(value, 2);
+    if (delta.find("fc.bias")->change == checkpoint::Change::kNone) continue;
+    // Entry by entry: a bias has no columns.
+    for (const double value : test::values(delta.file(), "fc.bias/difference")) EXPECT_EQ(value, 4);
+  }
+  // Another seed, other columns; every column comes up.
+  std::set<std::int64_t> seen;
+  for (std::uint64_t seed = 0; seed < 60; ++seed)
+    seen.insert(kept(make(base, tuned, {.sparsity = {.how = Sparsify::kColumns, .density = 0.1, .q = 1, .seed = seed}}),
+                     "fc.weight")
+                    .front());
+  EXPECT_EQ(seen.size(), 10u);
+}
+
+// The mean of a delta over many masks, here rows of one, is (k / q) times the change.
+TEST_F(MakeDeltaTest, RandomSharesAreUnbiased) {
+  constexpr std::int64_t kMasks = 20000;
+  const std::vector<double> change = {.2, -.4, .6, .8};
+  std::vector<double> changes;
+  for (std::int64_t i = 0; i < kMasks; ++i) changes.insert(changes.end(), change.begin(), change.end());
+  const Checkpoint base = model("base", {tensor("w", DType::kF64, {kMasks, 4}, std::vector<double>(4 * kMasks, 0))});
+  const Checkpoint tuned = model("tuned", {tensor("w", DType::kF64, {kMasks, 4}, changes)});
+  const Delta delta = make(base, tuned, {.sparsity = {.how = Sparsify::kQ, .density = 0.5, .q = 0.75}});
+  const Indices indices = kept(delta, "w");
+  const std::vector<double> values = test::values(delta.file(), "w/difference");
+  ASSERT_EQ(indices.size(), values.size());
+  std::vector<double> sum(4);
+  for (std::size_t k = 0; k < indices.size(); ++k) {
+    const auto i = static_cast<std::size_t>(indices[k] % 4);
+    ASSERT_EQ(values[k], change[i] * (1 / 0.75));
+    sum[i] += values[k];
+  }
+  for (std::size_t i = 0; i < 4; ++i)  // five deviations of the mean of kMasks draws
+    EXPECT_NEAR(sum[i] / kMasks, change[i] * 0.5 / 0.75,
+                5 * std::abs(change[i]) / 0.75 * 0.5 / std::sqrt(static_cast<double>(kMasks)));
+  // All kept and divided by 1: the tuned model.
+  const Delta all = make(base, tuned, {.sparsity = {.how = Sparsify::kQ, .density = 1, .q = 1}});
+  EXPECT_EQ(test::values(all.file(), "w/difference"), changes);
+}
+
+TEST_F(MakeDeltaTest, WholeTensorsBesideSparseOnes) {
+  std::vector<double> from(64, 1), to(64, 2);
+  const auto make_model = [&](const std::string& name, const std::vector<double>& values) {
+    return model(name, {tensor("body", DType::kF32, {64}, values), tensor("head", DType::kF32, {64}, values)});
+  };
+  const Checkpoint base = make_model("base", from), tuned = make_model("tuned", to);
+  for (const Sparsity& rule : {Sparsity{.how = Sparsify::kQ, .density = 0.25, .q = 0.5},
+                               Sparsity{.how = Sparsify::kMagnitude, .density = 0.25}}) {
+    const Delta delta = make(base, tuned, {.whole = {Pattern("head")}, .sparsity = rule});
+    EXPECT_TRUE(delta.find("body")->sparse);
+    EXPECT_FALSE(delta.find("head")->sparse);
+    EXPECT_EQ(delta.find("head")->change, checkpoint::Change::kXor);
+    EXPECT_EQ(delta.find("head")->kept, 64);
+  }
+  EXPECT_EQ(refusal([&] {
+              make(base, tuned,
+                   {.whole = {Pattern("haed")}, .sparsity = {.how = Sparsify::kMagnitude, .density = 0.5}});
+            }),
+            "--whole 'haed' matches no tensor that is compared");
+  make(base, base, {.sparsity = {.how = Sparsify::kRandom, .density = 0.5}});
+  EXPECT_EQ(report_.warnings,
+            std::vector<std::string>{cat(base.path(), " equals ", base.path(), ": the delta changes nothing")});
 }
 
 TEST_F(MakeDeltaTest, StoresFewChangesSparseAndManyDense) {

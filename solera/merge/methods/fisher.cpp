@@ -1,11 +1,14 @@
 #include "solera/merge/methods/fisher.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <map>
+#include <mutex>
 #include <vector>
 
 #include "solera/base/error.h"
+#include "solera/base/text.h"
 #include "solera/merge/methods/weighted.h"
 #include "solera/weights/precision.h"
 #include "solera/weights/vector.h"
@@ -102,6 +105,15 @@ class FisherProgram final : public TypedProgram<FisherParams, FisherModel> {
     return true;
   }
 
+  // Where nothing is normalized, a model whose every Fisher is 0 counts for nothing, or by the floor alone.
+  std::vector<std::string> remarks() const override {
+    std::vector<std::string> lines;
+    for (const auto& [path, nonzero] : nonzero_)
+      if (!nonzero)
+        lines.push_back(cat(path, ": every Fisher is 0, so its model counts nowhere or by the floor alone"));
+    return lines;
+  }
+
   void merge(std::size_t index, const TensorPass& pass) override {
     if (pass.statistics == 0) return merge_by_shares(pass, models(index));
     pass.wide() ? run<double>(index, pass) : run<float>(index, pass);
@@ -114,14 +126,26 @@ class FisherProgram final : public TypedProgram<FisherParams, FisherModel> {
     const Shares shares(params(index), models(index),
                         params(index).normalize ? norms_.at(index) : std::vector<double>(fishers.size(), 1.0));
     const std::size_t count = models(index).size();
+    std::vector<std::atomic<bool>> nonzero(count);
     weights::map<T>(pass.engine, pass.operands, *pass.sink, [&](const weights::Tile<T>& tile, T* out) {
-      for (std::size_t k = 0; k < count; ++k) require_nonnegative(fishers[k], tile[count + k], tile.first, tile.count);
+      for (std::size_t k = 0; k < count; ++k) {
+        const T* f = tile[count + k];
+        require_nonnegative(fishers[k], f, tile.first, tile.count);
+        if (!nonzero[k] && std::any_of(f, f + tile.count, [](T v) { return v != 0; })) nonzero[k] = true;
+      }
       weights::precision_mean<T>(shares.coefficients, shares.floors, kTiny, tile.inputs.first(count),
                                  tile.inputs.subspan(count, count), tile.count, out);
     });
+    const std::lock_guard lock(mutex_);
+    for (std::size_t k = 0; k < count; ++k) {
+      bool& known = nonzero_[fishers[k].model->path()];
+      known = known || nonzero[k];
+    }
   }
 
   std::vector<std::vector<double>> norms_;  // of each tensor's statistics operands: their file's
+  std::mutex mutex_;
+  std::map<std::string, bool> nonzero_;  // by file, of all tensors merged so far
 };
 
 }  // namespace

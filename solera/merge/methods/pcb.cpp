@@ -193,6 +193,12 @@ class PcbProgram final : public TypedProgram<PcbParams, PcbModel> {
     whole_ = measure(group, params(0), group.tasks());
   }
 
+  bool survey_state(SurveyState& state) override {
+    state(whole_.rule, whole_.inter, whole_.sharpness, whole_.low, whole_.high, whole_.pair_low, whole_.pair_high,
+          whole_.pair_sum, whole_.self_sum, whole_.threshold, whole_.most);
+    return true;
+  }
+
   void merge(std::size_t index, const TensorPass& pass) override {
     if (pass.elements() == 0) return;
     std::vector<double> factors;
