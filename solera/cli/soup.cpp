@@ -62,7 +62,8 @@ void declare_search(OptionList& options, Target& target) {
 
 void declare(OptionList& options, Target& target) {
   SoupOptions& soup = target.soup;
-  options.positional("CHECKPOINT", "the ingredients: fine-tunes of one model, folders or files", soup.checkpoints);
+  options.positional("CHECKPOINT", "the ingredients: fine-tunes of one model, folders, files or URLs",
+                     soup.checkpoints);
   options.value("--eval", "-e", "COMMAND",
                 "a shell line that scores {checkpoint}: the last line it prints is a number or a JSON object",
                 soup.evaluator.shell);

@@ -26,6 +26,7 @@ Node header_node(const JournalHeader& header) {
     one.set("size", Node::integer(static_cast<std::int64_t>(file.size)));
     one.set("modified_ns", Node::integer(file.modified_ns));
     one.set("header", Node::text(file.header_hash));
+    if (!file.version.empty()) one.set("version", Node::text(file.version));
     inputs.push(std::move(one));
   }
   Node node;
@@ -37,16 +38,17 @@ Node header_node(const JournalHeader& header) {
 
 void require_same(const Node& found, const JournalHeader& header, const std::string& folder) {
   const std::string hint = "finish it with the same command and inputs, or discard it with --restart";
-  const Node* version = found.find("solera_journal");
-  if (!version || version->as_int() != kVersion)
+  const Node* format = found.find("solera_journal");
+  if (!format || format->as_int() != kVersion)
     throw input_error(cat("written by another version of solera: ", folder), "", hint);
   const auto inputs = found.at("inputs").items();
   const bool same_count = inputs.size() == header.inputs.size();
   for (std::size_t i = 0; same_count && i < inputs.size(); ++i) {
     const checkpoint::FileIdentity& now = header.inputs[i];
     if (inputs[i].at("path").as_text() != now.path) break;
+    const Node* version = inputs[i].find("version");
     if (inputs[i].at("size").as_uint() != now.size || inputs[i].at("modified_ns").as_int() != now.modified_ns ||
-        inputs[i].at("header").as_text() != now.header_hash)
+        inputs[i].at("header").as_text() != now.header_hash || (version ? version->as_text() : "") != now.version)
       throw input_error(cat(now.path, " changed since the unfinished merge began"), folder, hint);
   }
   if (found.at("plan").as_text() != header.plan)

@@ -13,6 +13,7 @@
 #include "solera/base/hash.h"
 #include "solera/base/process.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/remote.h"
 #include "solera/merge/average.h"
 #include "solera/merge/plan.h"
 
@@ -72,7 +73,8 @@ std::string last_line(std::string_view text) {
 std::string hash_of(const checkpoint::Checkpoint& model, Cache& cache) {
   Hasher hasher;
   for (const checkpoint::FileIdentity& file : model.files())
-    hasher.add(model.is_folder() ? file_name(file.path) : "").add(cache.hash(file.path));
+    hasher.add(model.is_folder() ? file_name(file.path) : "")
+        .add(file.version.empty() ? cache.hash(file.path) : file.version);
   if (model.is_folder())
     for (const std::string& name : model.side_files())
       hasher.add(name).add(cache.hash(join_path(model.folder(), name)));
@@ -214,8 +216,8 @@ Evaluation Evaluator::operator()(const Blend& given) {
       ++members;
       member = i;
     }
-  const bool as_it_is =
-      members == 1 && (ingredients_.folders || checkpoint::is_single_file(ingredients_.paths[member]));
+  const bool as_it_is = members == 1 && !checkpoint::is_remote(ingredients_.paths[member]) &&
+                        (ingredients_.folders || checkpoint::is_single_file(ingredients_.paths[member]));
   const std::string candidate = as_it_is ? absolute(ingredients_.paths[member]) : place.candidate(ingredients_.folders);
   if (!as_it_is)
     write_blend(ingredients_, groups_, blend,
