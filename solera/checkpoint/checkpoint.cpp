@@ -293,7 +293,7 @@ Checkpoint open_remote_checkpoint(const std::string& path, const OpenOptions& op
   std::string weights = path;
   const bool index = is_remote_file(path) && is_index(path);
   if (index || !is_remote_file(path)) {
-    const auto folder = std::make_shared<RemoteFolder>(index ? parent_folder(path) : path);
+    const auto folder = RemoteFolder::open(index ? parent_folder(path) : path);
     weights = index ? join_path(folder->path(), file_name(path)) : find_weights(folder->path(), folder->names());
     parts.is_folder = true;
     for (const std::string& name : folder->names())

@@ -40,6 +40,8 @@ std::string read_remote(const std::string& path, std::string* version = nullptr)
 class RemoteFolder {
  public:
   explicit RemoteFolder(const std::string& path);
+  // The one that is open already, where there is one: it is listed once, and stays at its commit.
+  static std::shared_ptr<const RemoteFolder> open(const std::string& path);
   const std::string& path() const { return path_; }  // without a slash at the end; hf:// with the commit
   const std::vector<std::string>& names() const { return names_; }
   bool has(std::string_view name) const;

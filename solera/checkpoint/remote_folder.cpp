@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <array>
-#include <optional>
+#include <map>
 
 #include "solera/base/error.h"
 #include "solera/base/text.h"
@@ -136,6 +136,17 @@ RemoteFolder::RemoteFolder(const std::string& path) {
   (void)probe(address_of(join_path(path_, kUsualNames.front())));  // says so if access is what is missing
   throw io_error("the server has no file of a model in this folder: no config.json, model.safetensors or its index",
                  path_, "give the URL of the file itself");
+}
+
+std::shared_ptr<const RemoteFolder> RemoteFolder::open(const std::string& path) {
+  static std::mutex mutex;
+  static std::map<std::string, std::weak_ptr<const RemoteFolder>> known;
+  const std::lock_guard lock(mutex);
+  const std::string name = canonical_remote(path);
+  if (auto folder = known[name].lock()) return folder;
+  auto folder = std::make_shared<const RemoteFolder>(path);
+  known[name] = known[folder->path()] = folder;
+  return folder;
 }
 
 bool RemoteFolder::has(std::string_view name) const { return std::binary_search(names_.begin(), names_.end(), name); }

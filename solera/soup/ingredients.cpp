@@ -83,6 +83,9 @@ Ingredients open_ingredients(std::span<const std::string> paths) {
   for (const std::string& path : paths) {
     result.models.push_back(checkpoint::open_checkpoint(path));
     checkpoint::require_unquantized(result.models.back(), "average");
+    // A folder of the hub is at a commit from now on.
+    if (result.folders && checkpoint::is_remote(path))
+      result.paths[result.models.size() - 1] = result.models.back().path();
   }
   merge::require_same_tensors(views(result), result.labels);
   return result;

@@ -210,10 +210,10 @@ bool HttpServer::answer(int connection, const Request& request) {
     body = "";
   } else if (range && file.ranges) {
     std::uint64_t end = std::min<std::uint64_t>(range->last + 1, body.size());
-    if (end - range->first > file.part_limit) end = range->first + file.part_limit;
+    if (file.part_limit > 0 && end - range->first > file.part_limit) end = range->first + file.part_limit;
     head = cat("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes ", range->first, "-", end - 1, "/", body.size(),
                "\r\n");
-    body = body.substr(range->first, end - range->first);
+    body = body.substr(range->first, file.part_limit == 0 && end > 1 ? 0 : end - range->first);
   } else {
     head = "HTTP/1.1 200 OK\r\n";
   }

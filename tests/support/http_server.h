@@ -27,7 +27,7 @@ struct ServedFile {
   int status = 200;                            // another one instead of the content
   bool ranges = true;
   bool checks_match = true;                 // honors If-Match
-  std::uint64_t part_limit = UINT64_MAX;    // so many bytes of a part are sent, under a header that says so
+  std::uint64_t part_limit = UINT64_MAX;    // so many bytes of a part are sent; the header says so, but for 0
   std::uint64_t breaks_after = UINT64_MAX;  // the connection breaks after so many bytes of an answer
   int breaks = 0;                           // so often, with breaks_after
   bool stalls = false;                      // then silence instead of a break
