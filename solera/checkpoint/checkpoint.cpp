@@ -245,6 +245,7 @@ std::span<const std::byte> Checkpoint::read(const Tensor& tensor, std::uint64_t 
         cat(count, " bytes at ", first, " pass the end of ", tensor.name, ", which has ", bytes, " bytes"),
         tensor.source->path());
   }
+  tensor.source->expect(tensor.offset, bytes);  // who reads a part of a tensor reads it all
   return tensor.source->view(tensor.offset + first, count, scratch);
 }
 

@@ -62,9 +62,10 @@ class RemoteSource final : public Source {
 
   void expect(std::uint64_t offset, std::uint64_t length) const override {
     if (length == 0 || offset >= size()) return;
-    const std::uint64_t last = offset + std::min(length, size() - offset) - 1;
-    const std::unique_lock lock(mutex_);
-    order(offset / kRemoteBlock, last / kRemoteBlock + 1, false);
+    const std::uint64_t last = (offset + std::min(length, size() - offset) - 1) / kRemoteBlock;
+    if (all_here(offset / kRemoteBlock, last + 1)) return;
+    const std::lock_guard lock(mutex_);
+    order(offset / kRemoteBlock, last + 1, false);
   }
   void want(std::uint64_t offset, std::uint64_t length) const override { expect(offset, length); }
   void release(std::uint64_t offset, std::uint64_t length) const override { store_.bytes().release(offset, length); }

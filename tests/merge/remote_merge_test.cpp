@@ -93,7 +93,7 @@ TEST_F(RemoteMerge, IsRefusedWhenAnInputChangesAndLeavesNothing) {
 }
 
 TEST_F(RemoteMerge, OfAChangeAfterTheLastByteIsRefusedToo) {
-  Plan plan = make_plan(config("linear", server_.url()), {});
+  Plan plan = make_plan(config("task_arithmetic", server_.url()), {});
   server_.change("/a/model.safetensors.index.json", [](ServedFile& file) { file.etag = "\"new\""; });
   EXPECT_EQ(test::message_of([&] { execute(plan, {.out = folder_ / "out", .threads = 1}, no_progress()); }),
             cat(server_.url("/a/model.safetensors.index.json"),
@@ -101,10 +101,10 @@ TEST_F(RemoteMerge, OfAChangeAfterTheLastByteIsRefusedToo) {
 }
 
 TEST_F(RemoteMerge, ItsPlanDependsOnTheVersionOfItsInputs) {
-  const std::string before = make_plan(config("linear", server_.url()), {}).hash();
-  EXPECT_EQ(make_plan(config("linear", server_.url()), {}).hash(), before);
+  const std::string before = make_plan(config("task_arithmetic", server_.url()), {}).hash();
+  EXPECT_EQ(make_plan(config("task_arithmetic", server_.url()), {}).hash(), before);
   server_.change("/a/1.safetensors", [](ServedFile& file) { file.etag = "\"new\""; });
-  EXPECT_NE(make_plan(config("linear", server_.url()), {}).hash(), before);
+  EXPECT_NE(make_plan(config("task_arithmetic", server_.url()), {}).hash(), before);
 }
 
 TEST_F(RemoteMerge, OneModelTwiceIsSeen) {
