@@ -1,6 +1,7 @@
 #include "solera/checkpoint/curl.h"
 
 #include <dlfcn.h>
+#include <signal.h>
 
 #include <array>
 #include <exception>
@@ -148,6 +149,27 @@ int on_progress(void* transfer, std::int64_t, std::int64_t, std::int64_t, std::i
   return static_cast<const Transfer*>(transfer)->go_on() ? 0 : 1;
 }
 
+// A TLS library that writes to a connection which the server has closed may raise SIGPIPE.
+class NoPipeSignal {
+ public:
+  NoPipeSignal() {
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~NoPipeSignal() {
+    if (::sigismember(&before_, SIGPIPE) == 1) return;
+    const timespec now = {};
+    while (::sigtimedwait(&pipe_, nullptr, &now) > 0) continue;
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  NoPipeSignal(const NoPipeSignal&) = delete;
+  NoPipeSignal& operator=(const NoPipeSignal&) = delete;
+
+ private:
+  sigset_t pipe_ = {}, before_ = {};
+};
+
 // Certificates, bad URLs and the like: trying again cannot help.
 bool is_hopeless(int code) {
   static constexpr std::array<int, 12> kCodes = {1, 2, 3, 4, 27, 53, 54, 58, 59, 60, 66, 77};
@@ -202,7 +224,10 @@ Answer exchange(const Exchange& request, const Body& body) {
       curl.setopt(handle, option::kCaInfo, bundle.c_str());
       break;
     }
-  const int code = curl.perform(handle);
+  const int code = [&] {
+    const NoPipeSignal quiet;
+    return curl.perform(handle);
+  }();
   transfer.has_status = false;
   transfer.read_status();
   curl.setopt(handle, option::kErrorBuffer, nullptr);

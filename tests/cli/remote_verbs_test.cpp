@@ -71,6 +71,14 @@ TEST_F(RemoteVerbs, ADeltaMayBeRemoteAndHaveACoefficient) {
   }
 }
 
+TEST_F(RemoteVerbs, AnAverageWantsToSeeTheRunsFolder) {
+  std::ostringstream out, err;
+  EXPECT_EQ(run_command({"average", "https://host/run/", "-o", folder_ / "x.safetensors"}, out, err), 2);
+  EXPECT_EQ(err.str(),
+            "solera: error: https://host/run/ is on a server, which does not list a run's snapshots; average single "
+            "models with solera soup --method uniform\n");
+}
+
 TEST_F(RemoteVerbs, ASoupIsJudgedByFiles) {
   // The evaluation gets a file on this machine, also of a single remote ingredient.
   const std::vector<std::string> words = {"soup",
