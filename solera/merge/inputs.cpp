@@ -61,7 +61,8 @@ class Opener {
       model = weights::adapted(model, checkpoint::open_adapter(adapter));
     }
     inputs_.models.push_back(std::make_unique<Checkpoint>(std::move(model)));
-    inputs_.labels.push_back(reference);
+    // A URL's query may be a signature.
+    inputs_.labels.push_back(checkpoint::is_remote(reference) ? reference.substr(0, reference.find('?')) : reference);
     inputs_.hub_names.push_back(place.hub_name);
     keys_.push_back(key);
     checkpoint::require_unquantized(*inputs_.models.back(), "merge");
