@@ -14,6 +14,7 @@
 #include <climits>
 #include <csignal>
 #include <cstddef>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
@@ -289,6 +290,11 @@ Outcome run(const Command& command) {
   keep_last(outcome.errors, kErrorsLimit);
   if (stopped) throw_if_stopped();
   return outcome;
+}
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
 }
 
 }  // namespace solera

@@ -37,6 +37,9 @@ struct Outcome {
 // and is ended if we die. A program without a slash is looked for in the PATH that the child gets.
 Outcome run(const Command& command);
 
+// A variable of our own environment; "" if it is not set.
+std::string environment(const char* name);
+
 // Fills {name} placeholders: `{{` and `}}` are braces. In a shell line (`quote`) every value arrives as one word or
 // part of one, whatever it contains, in unquoted places and inside quotes alike. In an argv it is put in as it is.
 // Throws Error (usage) for an unknown placeholder, with the known ones.

@@ -15,6 +15,7 @@
 #include "solera/checkpoint/gguf_model.h"
 #include "solera/checkpoint/model_folder.h"
 #include "solera/checkpoint/npz.h"
+#include "solera/checkpoint/remote.h"
 #include "solera/checkpoint/safetensors.h"
 #include "solera/checkpoint/torch.h"
 
@@ -112,19 +113,22 @@ bool is_index(std::string_view path) { return path.ends_with(".json"); }
 
 void add_file(const std::string& path, const OpenOptions& options, Checkpoint::Parts& parts) {
   std::shared_ptr<const Source> source = open_file(path, options.access);
+  const std::string name = source->path(), version = source->version();  // the path, of a URL what may be shown of it
+  const std::uint64_t size = source->size();
   std::vector<std::byte> scratch;
-  const auto bytes = source->view(0, std::min(kHeadBytes, source->size()), scratch);
+  const auto bytes = source->view(0, std::min(kHeadBytes, size), scratch);
   const std::string head(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   if (head.starts_with("version https://git-lfs")) {
-    throw input_error(cat(path, " is a Git LFS pointer, not the file itself"), "", "run `git lfs pull`");
+    throw input_error(cat(name, " is a Git LFS pointer, not the file itself"), "", "run `git lfs pull`");
   }
   const auto row = std::find_if(kFormats.begin(), kFormats.end(),
-                                [&](const FormatRow& format) { return format.matches(head, path); });
-  if (row == kFormats.end()) throw input_error(cat(path, " is not a safetensors, GGUF, PyTorch or NumPy .npz file"));
+                                [&](const FormatRow& format) { return format.matches(head, name); });
+  if (row == kFormats.end()) throw input_error(cat(name, " is not a safetensors, GGUF, PyTorch or NumPy .npz file"));
 
   FileContent content = row->parse(std::move(source), options);
   parts.format = row->format;
-  parts.files.push_back(identify(path, std::move(content.header_hash)));
+  parts.files.push_back(version.empty() ? identify(path, std::move(content.header_hash))
+                                        : FileIdentity{name, size, 0, std::move(content.header_hash), version});
   parts.metadata.merge(content.metadata);
   parts.warnings.insert(parts.warnings.end(), content.warnings.begin(), content.warnings.end());
   if (parts.config.is_null()) parts.config = std::move(content.config);  // a folder's config.json comes first
@@ -204,7 +208,8 @@ const std::map<std::string, std::string>& Checkpoint::metadata() const { return 
 std::span<const std::string> Checkpoint::warnings() const { return parts_->warnings; }
 const Node& Checkpoint::config() const { return parts_->config; }
 std::span<const std::string> Checkpoint::side_files() const { return parts_->side_files; }
-std::string Checkpoint::folder() const { return parts_->folder; }
+std::string Checkpoint::folder() const { return parts_->remote ? parts_->remote->local() : parts_->folder; }
+const Checkpoint::Parts& Checkpoint::parts() const { return *parts_; }
 
 const Tensor* Checkpoint::find(std::string_view name) const {
   const auto found =
@@ -240,12 +245,17 @@ std::span<const std::byte> Checkpoint::read(const Tensor& tensor, std::uint64_t 
         cat(count, " bytes at ", first, " pass the end of ", tensor.name, ", which has ", bytes, " bytes"),
         tensor.source->path());
   }
+  tensor.source->expect(tensor.offset, bytes);  // who reads a part of a tensor reads it all
   return tensor.source->view(tensor.offset + first, count, scratch);
 }
 
 void Checkpoint::check() const {
   for (const auto& source : parts_->sources) source->check();
   for (const FileIdentity& file : parts_->files) {
+    if (!file.version.empty()) {
+      require_same_version(file.path, file.version);
+      continue;
+    }
     const FileIdentity now = identify(file.path, "");
     if (now.size != file.size || now.modified_ns != file.modified_ns) {
       throw io_error(cat(file.path, ": the file changed while it was read"), "",
@@ -262,10 +272,54 @@ FileIdentity identify(const std::string& path, std::string header_hash) {
   }
   return {path, static_cast<std::uint64_t>(status.st_size),
           static_cast<std::int64_t>(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec,
-          std::move(header_hash)};
+          std::move(header_hash), ""};
 }
 
+namespace {
+
+// The weights of `parts` by the index of their shards.
+Checkpoint open_shards(const ShardIndex& index, FileIdentity identity, const OpenOptions& options,
+                       Checkpoint::Parts parts) {
+  parts.files.push_back(std::move(identity));
+  const std::string folder = parent_folder(index.path);
+  for (const std::string& shard : index.shards) add_file(join_path(folder, shard), options, parts);
+  Checkpoint model(std::move(parts));
+  require_agreement(index, model.tensors());
+  return model;
+}
+
+// Also of the index of a folder.
+Checkpoint open_remote_checkpoint(const std::string& path, const OpenOptions& options) {
+  Checkpoint::Parts parts;
+  std::string weights = path;
+  const bool index = is_remote_file(path) && is_index(path);
+  if (index || !is_remote_file(path)) {
+    const auto folder = RemoteFolder::open(index ? parent_folder(path) : path);
+    weights = index ? join_path(folder->path(), file_name(path)) : find_weights(folder->path(), folder->names());
+    parts.is_folder = true;
+    for (const std::string& name : folder->names())
+      if (is_side_file(name)) parts.side_files.push_back(name);
+    const std::string config = join_path(folder->path(), "config.json");
+    if (folder->has("config.json")) parts.config = parse_json(read_remote(config), config);
+    parts.path = folder->path();
+    parts.remote = folder;
+  }
+  if (!is_index(weights)) {
+    add_file(weights, options, parts);
+    if (!parts.is_folder) parts.path = parts.files.back().path;
+    parts.folder = parent_folder(parts.files.back().path);
+    return Checkpoint(std::move(parts));
+  }
+  std::string version;
+  const std::string text = read_remote(weights, &version);
+  const ShardIndex read = parse_index(text, weights);
+  return open_shards(read, {weights, text.size(), 0, read.text_hash, version}, options, std::move(parts));
+}
+
+}  // namespace
+
 Checkpoint open_checkpoint(const std::string& path, const OpenOptions& options) {
+  if (is_remote(path)) return open_remote_checkpoint(path, options);
   if (!exists(path)) throw missing_file(path);
   Checkpoint::Parts parts;
   parts.path = path;
@@ -283,11 +337,7 @@ Checkpoint open_checkpoint(const std::string& path, const OpenOptions& options) 
     return Checkpoint(std::move(parts));
   }
   const ShardIndex index = read_index(weights);
-  parts.files.push_back(identify(weights, index.text_hash));
-  for (const std::string& shard : index.shards) add_file(join_path(parts.folder, shard), options, parts);
-  Checkpoint model(std::move(parts));
-  require_agreement(index, model.tensors());
-  return model;
+  return open_shards(index, identify(weights, index.text_hash), options, std::move(parts));
 }
 
 void require_unquantized(const Checkpoint& model, std::string_view purpose) {
@@ -296,8 +346,8 @@ void require_unquantized(const Checkpoint& model, std::string_view purpose) {
       settings != nullptr && !settings->is_null()) {
     const Node* method = settings->is_map() ? settings->find("quant_method") : nullptr;
     const std::string by = method != nullptr && method->is_scalar() ? cat(" (", method->as_text(), ")") : "";
-    throw input_error(cat(purpose, ": ", model.path(), " is quantized", by), join_path(model.folder(), "config.json"),
-                      kHint);
+    throw input_error(cat(purpose, ": ", model.path(), " is quantized", by),
+                      join_path(model.parts().folder, "config.json"), kHint);
   }
   // Scales mean packed codes only beside integers: some models have a parameter of that name.
   const auto is_code = [&](const std::string& tensor) {

@@ -1,6 +1,7 @@
-// A model on disk as a table of tensors, whatever its format. START HERE.
+// A model on disk, or behind a URL, as a table of tensors, whatever its format. START HERE.
 //
 //   Checkpoint model = open_checkpoint("fine-a");            // folder, .safetensors, .gguf, .pt, .npz or an index
+//   Checkpoint far = open_checkpoint("hf://org/name");       // also https://host/model/ (checkpoint/remote.h)
 //   for (const Tensor& t : model.tensors()) ...              // sorted by name, bytewise
 //   std::vector<std::byte> scratch;
 //   auto bytes = model.read(t, 0, t.bytes(), scratch);       // no copy where the file is mapped
@@ -28,6 +29,8 @@
 #include "solera/checkpoint/source.h"
 
 namespace solera::checkpoint {
+
+class RemoteFolder;
 
 using Shape = std::vector<std::int64_t>;
 
@@ -64,6 +67,8 @@ struct FileIdentity {
   std::uint64_t size = 0;
   std::int64_t modified_ns = 0;
   std::string header_hash;  // of the header, directory or pickle; not of the tensors
+  std::string version;      // of a remote file, which has no time: its ETag or the like
+  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
 };
 
 class Checkpoint {
@@ -83,7 +88,7 @@ class Checkpoint {
   // Bytes [first, first + count) of a tensor.
   std::span<const std::byte> read(const Tensor& tensor, std::uint64_t first, std::uint64_t count,
                                   std::vector<std::byte>& scratch) const;
-  // Throws if any file changed under us (Source::check, then size and mtime of each).
+  // Throws if any file changed under us (Source::check, then size and mtime of each, or what its server says now).
   void check() const;
 
   // config.json of a folder, or what a GGUF file says instead; a null node if there is none.
@@ -91,11 +96,13 @@ class Checkpoint {
   // Other files of a folder that belong to the model (config, tokenizer, generation, chat template, licence), by name.
   // Never weights, never executable code unless it is the model's own *.py.
   std::span<const std::string> side_files() const;
-  std::string folder() const;  // of the side files; the parent of a single file
+  // Of the side files, which are fetched now if they are remote; the parent of a single file.
+  std::string folder() const;
 
   // Opens the formats below; the pieces are checked and sorted.
   struct Parts;
   explicit Checkpoint(Parts parts);
+  const Parts& parts() const;
 
  private:
   std::shared_ptr<const Parts> parts_;
@@ -112,10 +119,11 @@ struct Checkpoint::Parts {
   std::vector<std::string> warnings;
   Node config;
   std::vector<std::string> side_files;
+  std::shared_ptr<const RemoteFolder> remote;          // where the side files come from, if from afar
   std::vector<std::shared_ptr<const Source>> sources;  // filled by the constructor: of the tensors, each once
 };
 
-// The identity of a file as it is now. Throws Error (io).
+// The identity of a local file as it is now. Throws Error (io).
 FileIdentity identify(const std::string& path, std::string header_hash);
 
 struct OpenOptions {

@@ -241,6 +241,11 @@ class Dequantized final : public Source {
     const Blocks blocks = blocks_of(offset, std::min(length, size_ - offset));
     source_->want(offset_ + blocks.first * type_.bytes, blocks.count * type_.bytes);
   }
+  void expect(std::uint64_t offset, std::uint64_t length) const override {
+    if (offset >= size_ || length == 0) return;
+    const Blocks blocks = blocks_of(offset, std::min(length, size_ - offset));
+    source_->expect(offset_ + blocks.first * type_.bytes, blocks.count * type_.bytes);
+  }
   void release(std::uint64_t offset, std::uint64_t length) const override {
     if (offset >= size_ || length == 0) return;
     const Blocks blocks = blocks_of(offset, std::min(length, size_ - offset));

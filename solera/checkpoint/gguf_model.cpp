@@ -14,6 +14,7 @@
 #include "solera/base/text.h"
 #include "solera/checkpoint/gguf_names.h"
 #include "solera/checkpoint/gguf_tokenizer.h"
+#include "solera/checkpoint/remote.h"
 
 namespace solera::checkpoint {
 namespace {
@@ -224,7 +225,7 @@ std::tuple<int, std::int64_t, std::string_view> place_of(const Tensor& tensor) {
 }
 
 std::string name_of(const Checkpoint& model) {
-  std::string name = file_name(canonical(model.path()));
+  std::string name = file_name(is_remote(model.path()) ? model.path() : canonical(model.path()));
   return name.empty() ? "model" : name;
 }
 

@@ -10,6 +10,8 @@
 #include "solera/base/hash.h"
 #include "solera/base/pattern.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/remote.h"
+#include "solera/checkpoint/url.h"
 
 namespace solera::checkpoint {
 namespace {
@@ -75,14 +77,11 @@ bool stays_inside(const std::string& folder, const std::string& path) {
 }
 
 void require_plain_shard(const std::string& folder, const std::string& shard, const std::string& where) {
-  const std::vector<std::string> pieces = split(shard, '/');
-  const bool leaves = std::any_of(pieces.begin(), pieces.end(), [](const std::string& piece) {
-    return piece.empty() || piece == "." || piece == "..";
-  });
-  if (leaves || shard.find('\0') != std::string::npos) {
+  if (!is_plain_path(shard) || (is_remote(folder) && percent_encoded(shard) != shard)) {
     throw input_error(cat("the index names ", to_json(Node::text(shard)), ", which is not a path inside its folder"),
                       where);
   }
+  if (is_remote(folder)) return;  // opening it says whether it is there
   const std::string path = join_path(folder, shard);
   if (!exists(path)) {
     throw input_error(cat("the index names ", shard, ", which is not there"), where, "the folder is incomplete");
@@ -95,8 +94,16 @@ void require_plain_shard(const std::string& folder, const std::string& shard, co
 
 }  // namespace
 
-std::string find_weights(const std::string& folder) {
-  const std::vector<std::string> names = list_folder(folder);
+bool is_plain_path(std::string_view name) {
+  const std::vector<std::string> pieces = split(name, '/');
+  return name.find('\0') == std::string_view::npos &&
+         std::none_of(pieces.begin(), pieces.end(),
+                      [](const std::string& piece) { return piece.empty() || piece == "." || piece == ".."; });
+}
+
+std::string find_weights(const std::string& folder) { return find_weights(folder, list_folder(folder)); }
+
+std::string find_weights(const std::string& folder, const std::vector<std::string>& names) {
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
     if (has(names, name)) return join_path(folder, name);
   }
@@ -166,20 +173,27 @@ void require_agreement(const ShardIndex& index, std::span<const Tensor> tensors)
 
 std::span<const std::string_view> side_file_patterns() { return kSideFiles; }
 
-std::vector<std::string> find_side_files(const std::string& folder) {
+bool is_side_file(const std::string& name) {
   static const std::vector<Pattern> patterns = [] {
     std::vector<Pattern> result;
     for (const std::string_view text : kSideFiles) result.emplace_back(std::string(text));
     return result;
   }();
+  if (const auto slash = name.find('/'); slash != std::string::npos)
+    return name.substr(0, slash) == kTemplateFolder && name.find('/', slash + 1) == std::string::npos &&
+           name.ends_with(".jinja");
+  return selected(name, patterns, {});
+}
+
+std::vector<std::string> find_side_files(const std::string& folder) {
   std::vector<std::string> result;
   for (const std::string& name : list_folder(folder)) {
     const std::string path = join_path(folder, name);
     if (name == kTemplateFolder && is_folder(path)) {
       for (const std::string& entry : list_folder(path)) {
-        if (entry.ends_with(".jinja")) result.push_back(join_path(name, entry));
+        if (is_side_file(join_path(name, entry))) result.push_back(join_path(name, entry));
       }
-    } else if (selected(name, patterns, {}) && !is_folder(path)) {
+    } else if (is_side_file(name) && !is_folder(path)) {
       result.push_back(name);
     }
   }

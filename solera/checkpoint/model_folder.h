@@ -16,6 +16,9 @@ namespace solera::checkpoint {
 // single other *.safetensors or its index, pytorch_model.bin, its index, a single *.gguf. Throws Error (input) if there
 // is none or more than one, and for adapters.
 std::string find_weights(const std::string& folder);
+std::string find_weights(const std::string& folder, const std::vector<std::string>& names);  // sorted
+
+bool is_plain_path(std::string_view name);  // relative, without empty parts, "." and ".."
 
 // An index file ("weight_map": {tensor: shard}), checked: every shard is a plain name inside the folder and is there.
 struct ShardIndex {
@@ -34,6 +37,7 @@ void require_agreement(const ShardIndex& index, std::span<const Tensor> tensors)
 // Names, relative to the folder, of the files that travel with a model: config, tokenizer, chat template, the model's
 // own code, licence. Sorted.
 std::vector<std::string> find_side_files(const std::string& folder);
+bool is_side_file(const std::string& name);
 std::span<const std::string_view> side_file_patterns();  // the globs behind it; *.jinja in chat_templates/ comes on top
 
 }  // namespace solera::checkpoint

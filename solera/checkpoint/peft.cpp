@@ -7,6 +7,7 @@
 #include "solera/base/error.h"
 #include "solera/base/files.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/remote.h"
 
 namespace solera::checkpoint {
 namespace {
@@ -100,9 +101,18 @@ Adapter::Adapter(const std::string& folder, const AdapterConfig& config, Checkpo
   }
 }
 
-bool is_adapter(const std::string& path) { return is_folder(path) && exists(join_path(path, kConfigName)); }
+bool is_adapter(const std::string& path) {
+  if (is_remote(path)) return !is_remote_file(path) && RemoteFolder(path).has(kConfigName);
+  return is_folder(path) && exists(join_path(path, kConfigName));
+}
 
 Adapter open_adapter(const std::string& folder) {
+  if (is_remote(folder)) {
+    const RemoteFolder remote(folder);
+    const std::string path = join_path(remote.path(), kConfigName);
+    return Adapter(remote.path(), parse_adapter_config(parse_json(read_remote(path), path)),
+                   open_checkpoint(join_path(remote.path(), kWeightsName)));
+  }
   const AdapterConfig config = parse_adapter_config(read_json(join_path(folder, kConfigName)));
   std::string weights = join_path(folder, kWeightsName);
   if (const std::string older = join_path(folder, "adapter_model.bin"); !exists(weights) && exists(older))

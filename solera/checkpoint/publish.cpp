@@ -11,6 +11,7 @@
 #include "solera/base/error.h"
 #include "solera/base/files.h"
 #include "solera/checkpoint/descriptor.h"
+#include "solera/checkpoint/remote.h"
 #include "solera/checkpoint/writer.h"
 
 namespace solera::checkpoint {
@@ -37,6 +38,7 @@ bool may_be_replaced(const std::string& folder) {
 }
 
 void require_no_overlap(const std::string& out, const std::string& input) {
+  if (is_remote(input)) return;
   const std::string to = canonical(out), from = canonical(input);
   if (to == from || (exists(out) && exists(input) && same_file(out, input))) {
     throw usage_error(cat("the output ", out, " is an input"), "", "choose another output");

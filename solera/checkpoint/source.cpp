@@ -15,6 +15,7 @@
 #include "solera/base/files.h"
 #include "solera/checkpoint/descriptor.h"
 #include "solera/checkpoint/mapping_guard.h"
+#include "solera/checkpoint/remote.h"
 
 namespace solera::checkpoint {
 namespace {
@@ -22,7 +23,7 @@ namespace {
 constexpr std::uint32_t kTmpfs = 0x01021994;
 
 // File systems whose pages another machine may take away, or whose mappings are slow or not coherent (statfs f_type).
-constexpr std::array<std::uint32_t, 20> kRemoteFileSystems = {
+constexpr std::array<std::uint32_t, 20> kNetworkFileSystems = {
     0x6969,      // NFS
     0x517B,      // SMB
     0xFE534D42,  // SMB2
@@ -170,17 +171,20 @@ class MappedSource final : public Source {
   GuardedMapping* guard_;
 };
 
-bool is_remote(std::uint32_t type) {
-  return std::find(kRemoteFileSystems.begin(), kRemoteFileSystems.end(), type) != kRemoteFileSystems.end();
+bool is_network(std::uint32_t type) {
+  return std::find(kNetworkFileSystems.begin(), kNetworkFileSystems.end(), type) != kNetworkFileSystems.end();
 }
 
 }  // namespace
 
 void Source::want(std::uint64_t, std::uint64_t) const {}
 void Source::release(std::uint64_t, std::uint64_t) const {}
+void Source::expect(std::uint64_t, std::uint64_t) const {}
+std::string Source::version() const { return ""; }
 void Source::check() const {}
 
 std::shared_ptr<const Source> open_file(const std::string& path, Access access) {
+  if (is_remote(path)) return open_remote(path);
   // O_NONBLOCK: opening a pipe must not wait for a writer.
   Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file) {
@@ -198,7 +202,7 @@ std::shared_ptr<const Source> open_file(const std::string& path, Access access) 
   struct statfs system = {};
   const bool known = ::fstatfs(file.get(), &system) == 0;
   const auto type = static_cast<std::uint32_t>(system.f_type);
-  const bool map = access == Access::kMap || (access == Access::kAuto && known && !is_remote(type));
+  const bool map = access == Access::kMap || (access == Access::kAuto && known && !is_network(type));
   if (map && size > 0) {
     void* begin = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
     if (begin != MAP_FAILED) return std::make_shared<MappedSource>(path, begin, opened, known && type == kTmpfs);

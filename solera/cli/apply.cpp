@@ -5,6 +5,7 @@
 #include "solera/base/files.h"
 #include "solera/base/text.h"
 #include "solera/base/threads.h"
+#include "solera/checkpoint/remote.h"
 #include "solera/cli/combine_report.h"
 #include "solera/cli/verbs.h"
 #include "solera/weights/combine.h"
@@ -21,7 +22,9 @@ struct ApplyArguments {
 
 // "task.safetensors:0.5", or a path alone. What is there under the whole name is a path.
 weights::Term parse_term(const std::string& text) {
-  const auto colon = text.rfind(':');
+  auto colon = text.rfind(':');
+  // In a URL, what follows the colon of a coefficient has no slash.
+  if (checkpoint::is_remote(text) && text.find('/', colon) != std::string::npos) colon = std::string::npos;
   if (!exists(text) && colon != std::string::npos && colon > 0) {
     const std::string number = text.substr(colon + 1);
     const auto coefficient = parse_double(number);
@@ -59,8 +62,9 @@ Verb apply_verb() {
       .prepare =
           [](OptionList& options) {
             auto arguments = std::make_shared<ApplyArguments>();
-            options.positional("BASE", "the model", arguments->base);
-            options.positional("DELTA", "a delta file or an adapter's folder, or DELTA:COEFFICIENT", arguments->deltas);
+            options.positional("BASE", "the model, or its URL", arguments->base);
+            options.positional("DELTA", "a delta file, an adapter's folder or the URL of one, or DELTA:COEFFICIENT",
+                               arguments->deltas);
             options
                 .value("--output", "-o", "OUT", "where the result goes: a folder or *.safetensors",
                        arguments->options.out)

@@ -64,7 +64,7 @@ Verb convert_verb() {
           .prepare =
               [](OptionList& options) {
                 auto arguments = std::make_shared<ConvertArguments>();
-                options.positional("IN", "a model", arguments->in);
+                options.positional("IN", "a model, or its URL", arguments->in);
                 options.positional("OUT", "*.safetensors, *.gguf, *.pt, *.bin, *.npz, else a model folder",
                                    arguments->options.out);
                 options.value("--dtype", "", "TYPE",

@@ -36,7 +36,7 @@ struct DeltaArguments {
 };
 
 void declare(OptionList& options, DeltaArguments& target) {
-  options.positional("BASE", "the model that the change starts from", target.base);
+  options.positional("BASE", "the model that the change starts from, or its URL", target.base);
   options.positional("TUNED", "the model that it leads to", target.tuned);
   options.value("--output", "-o", "OUT", "*.safetensors; with --lowrank a folder", target.out);
   options.flag("--advise", "", "only say how large the changes are, and which sparse delta that speaks for",

@@ -195,7 +195,7 @@ Verb diff_verb() {
           .prepare =
               [](OptionList& options) {
                 auto arguments = std::make_shared<DiffArguments>();
-                options.positional("A", "a model; with several others, their common base", arguments->a);
+                options.positional("A", "a model or its URL; with several others, their common base", arguments->a);
                 options.positional("B", "another, or several fine-tunes of A", arguments->others);
                 options.value("--plot", "", "FILE.svg", "draw the changes, layer by layer", arguments->plot);
                 options.value("--threads", "", "N", "worker threads", arguments->threads);

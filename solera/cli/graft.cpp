@@ -21,7 +21,7 @@ struct GraftArguments {
 };
 
 void declare(OptionList& options, GraftArguments& target) {
-  options.positional("BASE", "the model that is grafted on", target.base);
+  options.positional("BASE", "the model that is grafted on, or its URL", target.base);
   options.positional("INPUT", "fine-tuned models and sparse delta files", target.inputs);
   options.value("--output", "-o", "OUT", "a folder or *.safetensors (default: compare the regions, write nothing)",
                 target.options.out);

@@ -196,6 +196,8 @@ std::string manual_page() {
       ".SH EXIT STATUS\n0 done; 1 failed; 2 wrong usage; 3 a recipe ran and a claim did not hold; 130 interrupted.\n";
   page += "diff alone: 0 equal, 1 different, 2 trouble.\n";
   page += ".SH ENVIRONMENT\n.B NO_COLOR\nturns color off,\n.B CLICOLOR_FORCE\non.\n";
+  page += ".PP\n.B SOLERA_CACHE\nnames the folder of what was fetched from URLs; off keeps nothing.\n";
+  page += ".PP\n.B HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME\nas for the Hugging Face hub's own tools.\n";
   return page;
 }
 

@@ -172,7 +172,10 @@ Verb inspect_verb() {
           .prepare =
               [](OptionList& options) {
                 auto arguments = std::make_shared<InspectArguments>();
-                options.positional("PATH", "a model folder, .safetensors, .gguf, .pt, .bin or .npz", arguments->path);
+                options.positional(
+                    "PATH",
+                    "a model folder, .safetensors, .gguf, .pt, .bin or .npz, or its URL (https://..., hf://ORG/NAME)",
+                    arguments->path);
                 options.flag("--stats", "", "moments, extremes, norms and bad values of every tensor",
                              arguments->stats);
                 options.value("--threads", "", "N", "worker threads", arguments->threads);

@@ -28,7 +28,8 @@ struct MergeOptions {
 };
 
 void declare(OptionList& options, MergeOptions& target) {
-  options.positional("CONFIG", "a merge configuration: mergekit's YAML, see docs/merging.md", target.config);
+  options.positional("CONFIG", "a merge configuration: mergekit's YAML, see docs/merging.md; its models may be URLs",
+                     target.config);
   options.value("--output", "-o", "OUT", "where the result goes: a folder or *.safetensors", target.out);
   options.flag("--dry-run", "", "print what each tensor would get, bytes and memory; write nothing", target.dry_run);
   options.choice("--rules", "", "whose defaults and rules hold (default: as CONFIG says)", {"mergekit", "paper"},

@@ -75,7 +75,8 @@ void declare_search(OptionList& options, Target& target) {
 
 void declare(OptionList& options, Target& target) {
   SoupOptions& soup = target.soup;
-  options.positional("CHECKPOINT", "the ingredients: fine-tunes of one model, folders or files", soup.checkpoints);
+  options.positional("CHECKPOINT", "the ingredients: fine-tunes of one model, folders, files or URLs",
+                     soup.checkpoints);
   declare_evaluation(options, target.evaluation);
   options.value("--output", "-o", "OUT", "where the soup goes: a folder or *.safetensors", soup.out).must();
   options.choice("--method", "", "greedy adds what does not lower the score (the default); uniform takes all",

@@ -12,6 +12,7 @@
 #include "solera/base/files.h"
 #include "solera/base/hash.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/remote.h"
 #include "solera/merge/names.h"
 #include "solera/weights/pass.h"
 #include "solera/weights/vector.h"
@@ -291,6 +292,9 @@ std::optional<std::int64_t> step_of(std::string_view name) {
 }
 
 std::vector<Snapshot> find_snapshots(const std::string& folder, std::vector<std::string>& warnings) {
+  if (checkpoint::is_remote(folder))
+    throw usage_error(cat(folder, " is on a server, which does not list a run's snapshots"), "",
+                      "average single models with solera soup --method uniform");
   if (!exists(folder)) throw missing_file(folder);
   if (!is_folder(folder))
     throw usage_error(cat(folder, " is a file, not a folder of snapshots"), "",

@@ -5,6 +5,7 @@
 #include "solera/base/error.h"
 #include "solera/base/files.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/remote.h"
 #include "solera/merge/names.h"
 #include "solera/merge/references.h"
 #include "solera/weights/adapted.h"
@@ -42,10 +43,13 @@ class Opener {
       place = locate_model(named.model, config_.folder, where);
     else
       place.path = made->second.path;
-    std::string key = canonical(place.path), adapter;
+    const auto key_of = [](const std::string& path) {
+      return checkpoint::is_remote(path) ? checkpoint::canonical_remote(path) : canonical(path);
+    };
+    std::string key = key_of(place.path), adapter;
     if (!named.adapter.empty()) {
       adapter = locate_model(named.adapter, config_.folder, where).path;
-      key += "+" + canonical(adapter);
+      key += "+" + key_of(adapter);
     }
     if (const auto known = std::find(keys_.begin(), keys_.end(), key); known != keys_.end())
       return static_cast<std::size_t>(known - keys_.begin());
@@ -57,7 +61,8 @@ class Opener {
       model = weights::adapted(model, checkpoint::open_adapter(adapter));
     }
     inputs_.models.push_back(std::make_unique<Checkpoint>(std::move(model)));
-    inputs_.labels.push_back(reference);
+    // A URL's query may be a signature.
+    inputs_.labels.push_back(checkpoint::is_remote(reference) ? reference.substr(0, reference.find('?')) : reference);
     inputs_.hub_names.push_back(place.hub_name);
     keys_.push_back(key);
     checkpoint::require_unquantized(*inputs_.models.back(), "merge");
@@ -218,7 +223,7 @@ class Opener {
   const MergeConfig& config_;
   const Method& method_;
   Inputs inputs_;
-  std::vector<std::string> keys_;    // canonical paths
+  std::vector<std::string> keys_;    // canonical paths and URLs
   std::optional<std::size_t> base_;  // of the whole file
 };
 

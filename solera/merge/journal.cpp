@@ -26,6 +26,7 @@ Node header_node(const JournalHeader& header) {
     one.set("size", Node::integer(static_cast<std::int64_t>(file.size)));
     one.set("modified_ns", Node::integer(file.modified_ns));
     one.set("header", Node::text(file.header_hash));
+    if (!file.version.empty()) one.set("version", Node::text(file.version));
     inputs.push(std::move(one));
   }
   Node node;
@@ -55,6 +56,7 @@ JournalHeader header_of(const Node& node) {
     file.size = input.at("size").as_uint();
     file.modified_ns = input.at("modified_ns").as_int();
     file.header_hash = input.at("header").as_text();
+    if (const Node* version = input.find("version")) file.version = version->as_text();
     header.inputs.push_back(std::move(file));
   }
   return header;
@@ -63,19 +65,16 @@ JournalHeader header_of(const Node& node) {
 void require_same(const Node& found, const JournalHeader& header, const std::string& folder) {
   const std::string hint = cat("finish it with the same command and inputs, or ",
                                header.rank ? "remove the folder" : "discard it with --restart");
-  const Node* version = found.find("solera_journal");
-  if (!version || version->as_int() != kVersion)
+  const Node* format = found.find("solera_journal");
+  if (!format || format->as_int() != kVersion)
     throw input_error(cat("written by another version of solera: ", folder), "", hint);
-  const auto inputs = found.at("inputs").items();
-  const bool same_count = inputs.size() == header.inputs.size();
-  for (std::size_t i = 0; same_count && i < inputs.size(); ++i) {
-    const checkpoint::FileIdentity& now = header.inputs[i];
-    if (inputs[i].at("path").as_text() != now.path) break;
-    if (inputs[i].at("size").as_uint() != now.size || inputs[i].at("modified_ns").as_int() != now.modified_ns ||
-        inputs[i].at("header").as_text() != now.header_hash)
-      throw input_error(cat(now.path, " changed since the unfinished merge began"), folder, hint);
+  const JournalHeader before = header_of(found);
+  for (std::size_t i = 0; before.inputs.size() == header.inputs.size() && i < before.inputs.size(); ++i) {
+    if (before.inputs[i].path != header.inputs[i].path) break;
+    if (before.inputs[i] != header.inputs[i])
+      throw input_error(cat(header.inputs[i].path, " changed since the unfinished merge began"), folder, hint);
   }
-  if (found.at("plan").as_text() != header.plan)
+  if (before.plan != header.plan)
     throw input_error("an unfinished merge with other inputs or parameters is in the way", folder, hint);
 }
 

@@ -390,7 +390,11 @@ std::string Plan::hash() const {
   hasher.add("solera merge plan 1").add(method->name).add(config.rules == Rules::kPaper ? "paper" : "mergekit");
   for (const checkpoint::Checkpoint* input : inputs())
     for (const checkpoint::FileIdentity& file : input->files())
-      hasher.add(file.path).add(file.size).add(static_cast<std::uint64_t>(file.modified_ns)).add(file.header_hash);
+      hasher.add(file.path)
+          .add(file.size)
+          .add(static_cast<std::uint64_t>(file.modified_ns))
+          .add(file.header_hash)
+          .add(file.version);
   for (const TensorPlan& tensor : tensors) {
     hasher.add(tensor.out.name).add(static_cast<std::uint64_t>(tensor.out.dtype)).add(shape_text(tensor.out.shape));
     for (const weights::Operand& operand : tensor.operands)

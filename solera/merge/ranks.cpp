@@ -43,9 +43,7 @@ JournalHeader header_of(const Plan& plan, const ExecuteOptions& options) {
 std::string different_input(const JournalHeader& a, const JournalHeader& b) {
   for (const checkpoint::FileIdentity& mine : a.inputs)
     for (const checkpoint::FileIdentity& other : b.inputs)
-      if (mine.path == other.path &&
-          (mine.size != other.size || mine.modified_ns != other.modified_ns || mine.header_hash != other.header_hash))
-        return mine.path;
+      if (mine.path == other.path && mine != other) return mine.path;
   return "";
 }
 

@@ -6,10 +6,15 @@
 
 #include "solera/base/error.h"
 #include "solera/base/files.h"
+#include "solera/base/process.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/hub.h"
+#include "solera/checkpoint/remote.h"
 
 namespace solera::merge {
 namespace {
+
+using checkpoint::HubName;
 
 Error unsupported(std::string_view what, const Node& node, std::string hint) {
   return usage_error(cat(what, " is not supported yet"), node.where(), std::move(hint));
@@ -36,11 +41,6 @@ bool is_hub_name(std::string_view name) {
   });
 }
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
-
 std::string hub_cache() {
   if (const std::string cache = environment("HF_HUB_CACHE"); !cache.empty()) return cache;
   if (const std::string home = environment("HF_HOME"); !home.empty()) return join_path(home, "hub");
@@ -50,23 +50,9 @@ std::string hub_cache() {
   return "";
 }
 
-struct HubName {
-  std::string name;
-  std::string revision;  // "main" if the reference gives none
-
-  std::string folder() const {
-    const std::vector<std::string> pieces = split(name, '/');
-    return join_path(hub_cache(), cat("models--", join(pieces, "--")));
-  }
-  std::string download() const {
-    return cat("nothing is downloaded here: run `hf download ", name,
-               revision == "main" ? "" : cat(" --revision ", revision), "`, or give the model's folder");
-  }
-};
-
-// The folder of one revision; "" if the cache has nothing of this model.
-std::string cached_snapshot(const HubName& hub, const std::string& reference, const std::string& where) {
-  const std::string folder = hub.folder();
+// The folder of one revision; "" if the cache does not have it.
+std::string cached_snapshot(const HubName& hub) {
+  const std::string folder = join_path(hub_cache(), cat("models--", join(split(hub.model, '/'), "--")));
   if (!is_folder(folder)) return "";
   const std::string snapshots = join_path(folder, "snapshots");
   const bool plain = hub.revision.find("..") == std::string::npos && hub.revision.front() != '/';
@@ -78,9 +64,18 @@ std::string cached_snapshot(const HubName& hub, const std::string& reference, co
         !commit.empty() && commit.find('/') == std::string::npos && is_folder(snapshot))
       return snapshot;
   }
-  const std::vector<std::string> there = is_folder(snapshots) ? list_folder(snapshots) : std::vector<std::string>();
-  throw io_error(cat(reference, ": the Hugging Face cache has no revision \"", hub.revision, "\" of it"), where,
-                 cat(there.empty() ? "" : cat(folder, " has ", join(there, ", "), "; "), hub.download()));
+  return "";
+}
+
+// That it is there is seen when it is opened.
+ModelPlace from_hub(const HubName& hub, const std::string& reference, const std::string& where) {
+  try {
+    (void)checkpoint::address_of(hub.text());
+  } catch (const Error& error) {
+    throw io_error(cat(reference, ": no such folder, and not in the Hugging Face cache; ", error.problem()), where,
+                   error.hint());
+  }
+  return {hub.text(), hub.model};
 }
 
 }  // namespace
@@ -109,22 +104,21 @@ AdapterReference split_adapter(const std::string& reference, const std::string& 
 }
 
 ModelPlace locate_model(const std::string& reference, const std::string& folder, const std::string& where) {
-  if (exists(reference)) return {reference, ""};
+  if (checkpoint::is_hub_path(reference)) return {reference, checkpoint::parse_hub_name(reference).model};
+  if (checkpoint::is_remote(reference) || exists(reference)) return {reference, ""};
   if (!reference.starts_with('/'))
     if (const std::string beside = join_path(folder, reference); exists(beside)) return {beside, ""};
   const std::string looked = cat("looked for it in the working folder", folder == "." ? "" : cat(" and in ", folder));
 
   const auto at = reference.find('@');
-  HubName hub{reference.substr(0, at), at == std::string::npos ? "main" : reference.substr(at + 1)};
+  HubName hub{reference.substr(0, at), at == std::string::npos ? "main" : reference.substr(at + 1), ""};
   const Error missing = missing_file(reference);
-  if (!hub.revision.empty() && is_hub_name(hub.name)) {
-    if (const std::string snapshot = cached_snapshot(hub, reference, where); !snapshot.empty())
-      return {snapshot, hub.name};
+  if (!hub.revision.empty() && is_hub_name(hub.model)) {
+    if (const std::string snapshot = cached_snapshot(hub); !snapshot.empty()) return {snapshot, hub.model};
     // A slip of a name that is here, or a bare name, is most likely not the hub's.
     const bool local = at == std::string::npos && (reference.find('/') == std::string::npos ||
                                                    (!missing.hint().empty() && is_folder(parent_folder(reference))));
-    if (!local)
-      throw io_error(cat(reference, ": no such folder, and not in the Hugging Face cache"), where, hub.download());
+    if (!local) return from_hub(hub, reference, where);
   }
   throw io_error(missing.problem(), where, missing.hint().empty() ? looked : missing.hint());
 }

@@ -2,13 +2,14 @@
 //
 //   ./fine-a                      a folder or file, from the working folder, else from the configuration's
 //   org/name, name                the same; else a model of the Hugging Face hub that an earlier download left in its
-//                                 cache: $HF_HUB_CACHE, else $HF_HOME/hub, else ~/.cache/huggingface/hub
+//                                 cache: $HF_HUB_CACHE, else $HF_HOME/hub, else ~/.cache/huggingface/hub; else,
+//                                 unless it is a bare name, the hub's own, read as it is needed (checkpoint/remote.h)
 //   org/name@rev                  that branch, tag or commit of it; `main` if none is given
+//   hf://org/name@rev             the hub's own, whatever is here
+//   https://host/model/           a folder or file on a server
 //   {model: {path: org/name, revision: rev}}
 //   model+adapter                 any of these with a LoRA adapter's folder (checkpoint/peft.h) in it
 //   {model: model, lora: adapter}
-//
-// Nothing is downloaded.
 #pragma once
 
 #include <string>
@@ -28,8 +29,8 @@ struct AdapterReference {
 AdapterReference split_adapter(const std::string& reference, const std::string& folder);
 
 struct ModelPlace {
-  std::string path;      // of the folder or file
-  std::string hub_name;  // "org/name" if it comes from the hub's cache
+  std::string path;      // of the folder or file, or its URL
+  std::string hub_name;  // "org/name" if it is the hub's
 };
 
 // Throws Error (io) that says where it was looked for and what to do.

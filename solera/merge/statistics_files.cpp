@@ -3,13 +3,14 @@
 #include "solera/base/error.h"
 #include "solera/base/files.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/remote.h"
 
 namespace solera::merge {
 namespace {
 
 // From the working folder, else from the configuration's.
 std::string locate(const std::string& path, const std::string& folder, const std::string& where) {
-  if (exists(path)) return path;
+  if (checkpoint::is_remote(path) || exists(path)) return path;
   if (const std::string beside = join_path(folder, path); !path.starts_with('/') && exists(beside)) return beside;
   const Error missing = missing_file(path);
   const std::string looked = cat("looked for it in the working folder", folder == "." ? "" : cat(" and in ", folder));

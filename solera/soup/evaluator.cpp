@@ -3,6 +3,7 @@
 #include "solera/base/error.h"
 #include "solera/base/hash.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/remote.h"
 #include "solera/merge/average.h"
 #include "solera/merge/plan.h"
 
@@ -83,7 +84,8 @@ Evaluation Evaluator::operator()(const Blend& given) {
   const std::string key = key_of(blend), name = ingredients_.name_of(mix);
   // Where the weight of a Fisher merge lies on one model alone, it is that model if it is the target.
   const bool alone = members == 1 && (ingredients_.fishers.empty() || member == 0);
-  const bool as_it_is = alone && (ingredients_.folders || checkpoint::is_single_file(ingredients_.paths[member]));
+  const bool as_it_is = alone && !checkpoint::is_remote(ingredients_.paths[member]) &&
+                        (ingredients_.folders || checkpoint::is_single_file(ingredients_.paths[member]));
   if (as_it_is) return scorer_.existing(key, name, ingredients_.paths[member]);
   return scorer_.made(key, name, [&](const std::string& path) {
     write_blend(ingredients_, groups_, blend,

@@ -6,6 +6,7 @@
 #include "solera/base/error.h"
 #include "solera/base/files.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/remote.h"
 #include "solera/merge/average.h"
 #include "solera/soup/ancestry.h"
 
@@ -13,6 +14,16 @@ namespace solera::soup {
 namespace {
 
 using checkpoint::Checkpoint;
+
+bool is_model_folder(const std::string& path) {
+  return checkpoint::is_remote(path) ? !checkpoint::is_remote_file(path) : is_folder(path);
+}
+
+bool same_model(const std::string& a, const std::string& b) {
+  if (checkpoint::is_remote(a) && checkpoint::is_remote(b))
+    return checkpoint::canonical_remote(a) == checkpoint::canonical_remote(b);
+  return same_file(a, b);
+}
 
 std::vector<std::string> components(const std::string& path) {
   std::vector<std::string> parts;
@@ -57,13 +68,13 @@ Ingredients open_ingredients(std::span<const std::string> paths) {
   result.paths.assign(paths.begin(), paths.end());
   result.labels = short_names(paths);
   for (std::size_t i = 0; i < paths.size(); ++i) {
-    if (!exists(paths[i])) throw missing_file(paths[i]);
+    if (!checkpoint::is_remote(paths[i]) && !exists(paths[i])) throw missing_file(paths[i]);
     for (std::size_t j = 0; j < i; ++j)
-      if (same_file(paths[i], paths[j])) throw usage_error(cat(paths[j], " and ", paths[i], " are the same model"));
+      if (same_model(paths[i], paths[j])) throw usage_error(cat(paths[j], " and ", paths[i], " are the same model"));
   }
-  result.folders = is_folder(paths.front());
+  result.folders = is_model_folder(paths.front());
   for (std::size_t i = 0; i < paths.size(); ++i)
-    if (is_folder(paths[i]) != result.folders) {
+    if (is_model_folder(paths[i]) != result.folders) {
       const auto sort = [](bool folder) { return folder ? "a folder" : "a file"; };
       throw usage_error(cat(result.labels.front(), " is ", sort(result.folders), " and ", result.labels[i], " is ",
                             sort(!result.folders)),
@@ -72,6 +83,9 @@ Ingredients open_ingredients(std::span<const std::string> paths) {
   for (const std::string& path : paths) {
     result.models.push_back(checkpoint::open_checkpoint(path));
     checkpoint::require_unquantized(result.models.back(), "average");
+    // A folder of the hub is at a commit from now on.
+    if (result.folders && checkpoint::is_remote(path))
+      result.paths[result.models.size() - 1] = result.models.back().path();
   }
   merge::require_same_tensors(views(result), result.labels);
   return result;

@@ -98,7 +98,8 @@ std::optional<std::string> loss_word(std::string_view metric) {
 std::string hash_of_model(const checkpoint::Checkpoint& model, Cache& cache) {
   Hasher hasher;
   for (const checkpoint::FileIdentity& file : model.files())
-    hasher.add(model.is_folder() ? file_name(file.path) : "").add(cache.hash(file.path));
+    hasher.add(model.is_folder() ? file_name(file.path) : "")
+        .add(file.version.empty() ? cache.hash(file.path) : file.version);
   if (model.is_folder())
     for (const std::string& name : model.side_files())
       hasher.add(name).add(cache.hash(join_path(model.folder(), name)));

@@ -49,6 +49,9 @@ class AdaptedTensor final : public Source {
   void want(std::uint64_t offset, std::uint64_t length) const override {
     tensor_.source->want(tensor_.offset + offset, length);
   }
+  void expect(std::uint64_t offset, std::uint64_t length) const override {
+    tensor_.source->expect(tensor_.offset + offset, length);
+  }
   void release(std::uint64_t offset, std::uint64_t length) const override {
     tensor_.source->release(tensor_.offset + offset, length);
   }
@@ -80,7 +83,8 @@ Checkpoint adapted(const Checkpoint& model, const Adapter& adapter) {
   }
   Checkpoint::Parts parts;
   parts.path = model.path();
-  parts.folder = model.folder();
+  parts.folder = model.parts().folder;
+  parts.remote = model.parts().remote;
   parts.format = model.format();
   parts.is_folder = model.is_folder();
   parts.tensors.assign(model.tensors().begin(), model.tensors().end());

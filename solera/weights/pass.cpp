@@ -107,6 +107,12 @@ void open_views(Scratch<T>& scratch, const Engine& engine, std::span<const Opera
   if (engine.on_bytes_read) engine.on_bytes_read(read);
 }
 
+// What a pass reads begins to come, if it is far away.
+void expect_all(std::span<const Operand> operands) {
+  for (const Operand& operand : operands)
+    operand.tensor->source->expect(operand.tensor->offset, operand.tensor->bytes());
+}
+
 void require_alike(std::span<const Operand> operands) {
   for (const Operand& operand : operands)
     if (operand.tensor->elements() != operands.front().tensor->elements())
@@ -123,6 +129,7 @@ template <class T>
 void for_tiles(const Engine& engine, std::span<const Operand> operands, int extra,
                const std::function<void(const Tile<T>&, std::int64_t, int)>& tile, Reading reading) {
   require_alike(operands);
+  expect_all(operands);
   const std::int64_t n = operands.front().tensor->elements(), block = engine.blocking.block;
   const std::int64_t chunk = block * engine.blocking.blocks_per_chunk;
   const std::size_t inputs = operands.size(), rows = inputs + static_cast<std::size_t>(extra);
@@ -149,6 +156,7 @@ template <class T>
 void for_rows(const Engine& engine, std::span<const Operand> operands, std::int64_t row, int extra,
               const std::function<void(const Tile<T>&)>& tile, Reading reading) {
   require_alike(operands);
+  expect_all(operands);
   const std::int64_t n = operands.front().tensor->elements();
   if (n == 0) return;
   const std::int64_t rows = rows_per_chunk(engine, row), count = n / row;

@@ -16,7 +16,10 @@ class References : public testing::Test {
     for (const char* name : {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"}) ::unsetenv(name);
     ::setenv("HF_HOME", (folder_ / "hf").c_str(), 1);
   }
-  void TearDown() override { ::unsetenv("HF_HOME"); }
+  void TearDown() override {
+    ::unsetenv("HF_HOME");
+    ::unsetenv("HF_HUB_OFFLINE");
+  }
 
   std::string snapshot(const std::string& cache, const std::string& model, const std::string& commit) const {
     const std::string path = join_path(cache, "models--" + model + "/snapshots/" + commit);
@@ -59,13 +62,11 @@ TEST_F(References, RevisionsAreBranchesTagsOrCommits) {
   EXPECT_EQ(find("org/name@c2").path, second);
   EXPECT_EQ(find("org/name@refs/pr/3").path, second);
   EXPECT_EQ(find("org/name@c2").hub_name, "org/name");
-  EXPECT_EQ(
-      message("org/name@v2"),
-      "org/name@v2: the Hugging Face cache has no revision \"v2\" of it (c.yaml:1:1); ROOT/hf/hub/models--org--name "
-      "has c1, c2; nothing is downloaded here: run `hf download org/name --revision v2`, or give the model's "
-      "folder");
-  EXPECT_EQ(message("org/name@../../c1").substr(0, 75),
-            "org/name@../../c1: the Hugging Face cache has no revision \"../../c1\" of it ");
+  EXPECT_EQ(find("org/name@v2").path, "hf://org/name@v2");  // the hub may have it
+  EXPECT_EQ(message("org/name@../../c1"),
+            "org/name@../../c1: no such folder, and not in the Hugging Face cache; "
+            "hf://org/name@..%2F..%2Fc1 has no valid revision (c.yaml:1:1); write hf://ORG/NAME, or "
+            "hf://ORG/NAME@REVISION");
 }
 
 TEST_F(References, TheCacheIsWhereTheHubsOwnToolsPutIt) {
@@ -85,20 +86,33 @@ TEST_F(References, TheCacheIsWhereTheHubsOwnToolsPutIt) {
   ::unsetenv("XDG_CACHE_HOME");
 }
 
+TEST_F(References, TheHubComesLast) {
+  EXPECT_EQ(find("org/name").path, "hf://org/name@main");
+  EXPECT_EQ(find("org/name").hub_name, "org/name");
+  EXPECT_EQ(find("org/name@refs/pr/3").path, "hf://org/name@refs%2Fpr%2F3");
+  EXPECT_EQ(find("gpt2@main").path, "hf://gpt2@main");
+  snapshot(folder_ / "hf/hub", "org--name", "c1");  // of another revision
+  EXPECT_EQ(find("org/name").path, "hf://org/name@main");
+}
+
+TEST_F(References, UrlsAreTakenAsTheyAre) {
+  EXPECT_EQ(find("hf://org/name").path, "hf://org/name");
+  EXPECT_EQ(find("hf://org/name@v1").hub_name, "org/name");
+  EXPECT_EQ(find("https://host/model/").path, "https://host/model/");
+  EXPECT_EQ(find("https://host/model/").hub_name, "");
+  EXPECT_EQ(message("hf://"), "hf:// names no model; write hf://ORG/NAME, or hf://ORG/NAME@REVISION");
+}
+
 TEST_F(References, WhatIsNowhereSaysWhatToDo) {
-  EXPECT_EQ(message("org/name"),
-            "org/name: no such folder, and not in the Hugging Face cache (c.yaml:1:1); nothing is downloaded here: run "
-            "`hf download org/name`, or give the model's folder");
   EXPECT_EQ(
       message("./orgs-of-nobody/name"),
       "./orgs-of-nobody/name: no such file (c.yaml:1:1); looked for it in the working folder and in ROOT/configs");
   EXPECT_EQ(message("nameless-model"),
             "nameless-model: no such file (c.yaml:1:1); looked for it in the working folder and in ROOT/configs");
-  snapshot(folder_ / "hf/hub", "org--name", "c1");
+  ::setenv("HF_HUB_OFFLINE", "1", 1);
   EXPECT_EQ(message("org/name"),
-            "org/name: the Hugging Face cache has no revision \"main\" of it (c.yaml:1:1); "
-            "ROOT/hf/hub/models--org--name has c1; nothing is downloaded here: run `hf download org/name`, or give "
-            "the model's folder");
+            "org/name: no such folder, and not in the Hugging Face cache; HF_HUB_OFFLINE forbids to ask the Hugging "
+            "Face hub (c.yaml:1:1); unset it, or give the model's folder");
 }
 
 TEST(ModelReference, IsOneTextHoweverItIsWritten) {
