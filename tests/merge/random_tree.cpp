@@ -90,7 +90,7 @@ bool Document::chosen(const std::string& parameter, const std::string& choice) c
 }
 
 bool Document::any_sign() const {
-  return (method->name == "ties" || method->name == "task_arithmetic" || method->name == "breadcrumbs") &&
+  return (method->name == "ties" || method->name == "task_arithmetic" || method->name.starts_with("breadcrumbs")) &&
          !chosen("normalize", "true");
 }
 
@@ -119,11 +119,13 @@ std::string Tree::yaml() const {
 }
 
 ExecuteOptions Tree::draw_execution() {
-  return {.out = folder_ / "out",
-          .threads = dice_.between(1, 3),
-          .force = true,
-          .block = dice_.one<std::int64_t>({16, 100, 4096}),
-          .blocks_per_chunk = dice_.between(1, 5)};
+  ExecuteOptions options;
+  options.out = folder_ / "out";
+  options.force = true;
+  options.threads = dice_.between(1, 3);
+  options.block = dice_.one<std::int64_t>({16, 100, 4096});
+  options.blocks_per_chunk = dice_.between(1, 5);
+  return options;
 }
 
 std::string Tree::output(const Document& document) const {
@@ -186,7 +188,8 @@ std::string Tree::statistics(int leaf) const { return folder_ / cat("statistics"
 Document Tree::draw_document(const std::string& name) {
   Document document;
   document.name = name;
-  const std::vector<std::string> offered = reference::methods();
+  std::vector<std::string> offered = reference::methods();
+  if (!smooth_) std::erase(offered, "pcb");  // equal scores can fill the share that is kept, which is refused
   const std::string& chosen = dice_.one(offered);
   for (const Method& method : methods())
     if (method.name == chosen) document.method = &method;
@@ -249,10 +252,12 @@ void Tree::draw_sources(Document& document) {
 double Tree::number(const Document& document, const std::string& field) {
   const std::string& method = document.method->name;
   if (field == "weight") return (document.any_sign() && dice_.chance(0.2) ? -1 : 1) * dice_.step(0.125, 2, 0.125);
+  if (field == "density" && method == "pcb") return dice_.step(0.35, 1, 0.05);
+  if (field == "clamp") return dice_.step(0, 0.04, 0.01);
   if (field == "density" || field == "keep" || field == "select_topk") return dice_.step(0.1, 1, 0.05);
   if (field == "remove") return dice_.step(0, 0.3, 0.02);
   if (field == "lambda" || field == "scale") return dice_.step(-1, 2, 0.05);
-  if (field == "alpha") return method == "breadcrumbs" ? dice_.step(-1, 2, 0.05) : dice_.step(0, 1, 0.05);
+  if (field == "alpha") return method.starts_with("breadcrumbs") ? dice_.step(-1, 2, 0.05) : dice_.step(0, 1, 0.05);
   if (field == "t" && method == "nearswap") return dice_.one<double>({0, 0.001, 0.05, 0.3});
   if (field == "t" || field == "r") return dice_.step(0, 1, 0.05);
   if (field == "max_iter") return dice_.between(0, 12);
@@ -286,6 +291,8 @@ void Tree::draw_choices(Document& document) {
   for (const Field& field : document.method->parameters())
     if (field.name == "overlap")
       document.choices[field.name] = "shrink";  // or some draws would be refused
+    else if (document.method->name == "pcb" && field.name == "granularity")
+      continue;  // of a tensor the share may be less than one entry
     else if (field.discrete() && dice_.chance(0.6))
       document.choices[field.name] =
           is_boolean(field) ? (dice_.chance(0.5) ? "true" : "false") : dice_.one(field.choices());
