@@ -67,7 +67,7 @@ void declare(OptionList& options, DeltaArguments& target) {
       .value("--whole", "", "PATTERN", "store all changes of tensors of these names: a task's head; repeatable",
              target.whole)
       .in(kSparse);
-  options.value("--stats", "", "FILE", "statistics of TUNED's inputs, for wanda and --per-layer", target.stats)
+  options.value("--statistics", "", "FILE", "statistics of TUNED's inputs, for wanda and --per-layer", target.stats)
       .in(kSparse);
   options
       .choice(
@@ -113,7 +113,7 @@ void require_companions(const DeltaArguments& arguments) {
   belongs(!arguments.whole.empty(), !arguments.sparsify.empty(), "--whole", "--sparsify");
   belongs(searches, divides, "--search", "--sparsify q or columns");
   belongs(layers, divides, "--per-layer", "--sparsify q or columns");
-  belongs(!arguments.stats.empty(), layers || arguments.sparsify == "wanda", "--stats",
+  belongs(!arguments.stats.empty(), layers || arguments.sparsify == "wanda", "--statistics",
           "--sparsify wanda or --per-layer");
   belongs(arguments.eta != kNotGiven, arguments.per_layer == "analytic", "--eta", "--per-layer analytic");
   belongs(arguments.from != kNotGiven || arguments.to != kNotGiven || arguments.step != kNotGiven, searches,
@@ -126,7 +126,7 @@ void require_companions(const DeltaArguments& arguments) {
   if (layers && arguments.q != kNotGiven) throw usage_error("--divisor is one for all layers, and --per-layer is not");
   if (layers && arguments.stats.empty())
     throw usage_error("--per-layer needs the inputs of the layers", "",
-                      "add --stats FILE, measured on the tuned model");
+                      "add --statistics FILE, measured on the tuned model");
   if (arguments.per_layer == "analytic" && !searches && arguments.eta == kNotGiven)
     throw usage_error("--per-layer analytic needs an eta", "", "add --search labels, or --eta 0.4");
 }

@@ -129,7 +129,7 @@ void Sparsity::check() const {
   if (how == Sparsify::kWanda && whole_model)
     throw usage_error("wanda ranks within the rows of each tensor, not over the whole model");
   if (how == Sparsify::kWanda && !inputs)
-    throw usage_error("wanda needs the size of the inputs", "", "add --stats FILE, measured on the tuned model");
+    throw usage_error("wanda needs the size of the inputs", "", "add --statistics FILE, measured on the tuned model");
   if (!divides()) return;
   const auto check_divisor = [&](double value, const std::string& of) {
     if (!(value > 0 && std::isfinite(value)))

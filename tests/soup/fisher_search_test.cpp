@@ -10,6 +10,7 @@ namespace solera::soup {
 namespace {
 
 using checkpoint::DType;
+using test::tensor;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 

@@ -170,7 +170,7 @@ TEST_F(MakeDeltaTest, WandaKeepsTheFirstOfEachRow) {
   EXPECT_EQ(with(1).size(), 8u);
 
   EXPECT_EQ(refusal([&] { make(base, tuned, {.sparsity = {.how = Sparsify::kWanda, .density = 0.5}}); }),
-            "wanda needs the size of the inputs; add --stats FILE, measured on the tuned model");
+            "wanda needs the size of the inputs; add --statistics FILE, measured on the tuned model");
   const auto refused = [&](const std::vector<NamedBytes>& tensors) {
     const auto other = statistics(tensors);
     return refusal(
