@@ -16,8 +16,9 @@ namespace {
 using checkpoint::DType;
 using Names = std::vector<std::string>;
 
-const Names kTopKeys = {"merge_method", "models", "slices", "modules",          "base_model", "parameters",    "dtype",
-                        "out_dtype",    "rules",  "seed",   "tokenizer_source", "tokenizer",  "chat_template", "name"};
+const Names kTopKeys = {"merge_method",     "models",    "slices",        "modules", "base_model",
+                        "parameters",       "dtype",     "out_dtype",     "rules",   "random_seed",
+                        "tokenizer_source", "tokenizer", "chat_template", "name"};
 // Parameters of mergekit's methods; one that the method at hand does not have is ignored there, and noted here.
 const std::set<std::string> kMergekitParameters = {
     "weight",   "density", "gamma", "epsilon",           "normalize",       "rescale",
@@ -80,9 +81,6 @@ Node parameters_of(const Node& map, const Method& method, bool of_model, Names& 
           cat("\"", key, "\" is one value for the whole merge and does nothing among a model's parameters", position));
       continue;
     }
-    if (key == "rescale" && method.name != "task_arithmetic" && setting.is_scalar() &&
-        setting.try_bool().value_or(false))
-      throw unsupported(cat("\"rescale\" with ", method.name), setting, "remove it or set it to false");
     if (kMergekitParameters.contains(key)) {
       notes.push_back(cat("\"", key, "\" does nothing for ", method.name, position));
       continue;
@@ -230,7 +228,7 @@ MergeConfig parse_merge_config(const Node& document) {
       throw usage_error(cat("\"rules\" is \"", text, "\", neither mergekit nor paper"), rules->where());
     config.rules = text == "paper" ? Rules::kPaper : Rules::kMergekit;
   }
-  if (const Node* seed = present(document, "seed")) config.seed = seed->as_uint();
+  if (const Node* seed = present(document, "random_seed")) config.seed = seed->as_uint();
   if (const Node* own = present(document, "name")) config.name = text_of(*own, "name");
   config.dtype = dtype_of(document, "dtype");
   config.out_dtype = dtype_of(document, "out_dtype");

@@ -7,7 +7,7 @@
 //   dtype: float32        # inputs are cast to it before any arithmetic
 //   out_dtype: bfloat16   # and the result is stored as this
 //   rules: paper          # ours: the papers' rules instead of mergekit's
-//   seed: 7               # ours: of random methods, 0 by default
+//   random_seed: 7        # ours: of random methods, 0 by default
 //
 // What a value may be (gradients, filters, patterns, roles) is values.h, how a model is named references.h. Instead of
 // `models` the file may list `slices`, whose layers are stacked in the order of the file:

@@ -121,16 +121,12 @@ TEST(Config, MistakesAreNamedWithTheirPlace) {
   EXPECT_EQ(message(with("parameters: {flavor: 1}")),
             "unknown parameter \"flavor\" of ties (c.yaml:4:14); known are weight, density, lambda, alpha, normalize, "
             "granularity, vote, "
-            "zero_vote");
+            "zero_vote, rescale");
   EXPECT_EQ(message(with("parameters: {weight: [{filter: a}]}")),
             "\"weight\" has an entry without a value (c.yaml:4:23); write {filter: ..., value: ...}");
 }
 
 TEST(Config, WhatIsNotSupportedYetIsSaidPlainly) {
-  EXPECT_EQ(message(with("parameters: {rescale: true}")),
-            "\"rescale\" with ties is not supported yet (c.yaml:4:23); remove it or set it to false");
-  EXPECT_THAT(parse(with("parameters: {rescale: false}")).notes,
-              ElementsAre("\"rescale\" does nothing for ties (c.yaml:4:14)"));
   EXPECT_EQ(
       message(with("slices: []")),
       "more than one of \"models\", \"slices\" and \"modules\" is given (c.yaml:4:9); keep the one that is meant");

@@ -44,7 +44,7 @@ class RandomMasks : public testing::Test {
   std::string path(std::uint64_t model) const { return folder_ / cat("m", model, ".safetensors"); }
 
   MergeConfig config(const std::string& method, const std::string& global, const std::string& model,
-                     const std::string& top = "seed: 3") const {
+                     const std::string& top = "random_seed: 3") const {
     const std::string text = cat("{merge_method: ", method, ", rules: paper, ", top, ", base_model: ", path(0),
                                  ", parameters: {", global, "}, models: [{model: ", path(1), ", parameters: {", model,
                                  "}}, {model: ", path(2), ", parameters: {", model, "}}]}");
@@ -128,18 +128,18 @@ TEST_F(RandomMasks, TheSeedIsTheConfigurationsAndPartOfThePlan) {
   const auto plan = [&](const std::string& method, const std::string& top) {
     return make_plan(config(method, "", "density: 0.5", top), {.single_file = true}).hash();
   };
-  EXPECT_EQ(plan("dare_linear", "name: x"), plan("dare_linear", "seed: 0"));
-  EXPECT_NE(plan("dare_linear", "seed: 1"), plan("dare_linear", "seed: 0"));
-  EXPECT_EQ(plan("ties", "seed: 1"), plan("ties", "seed: 0"));
-  EXPECT_NE(merged(config("dare_linear", "", "density: 0.5", "seed: 1")),
-            merged(config("dare_linear", "", "density: 0.5", "seed: 0")));
-  MergeConfig seeded = config("dare_linear", "", "density: 0.5", "seed: 9");
+  EXPECT_EQ(plan("dare_linear", "name: x"), plan("dare_linear", "random_seed: 0"));
+  EXPECT_NE(plan("dare_linear", "random_seed: 1"), plan("dare_linear", "random_seed: 0"));
+  EXPECT_EQ(plan("ties", "random_seed: 1"), plan("ties", "random_seed: 0"));
+  EXPECT_NE(merged(config("dare_linear", "", "density: 0.5", "random_seed: 1")),
+            merged(config("dare_linear", "", "density: 0.5", "random_seed: 0")));
+  MergeConfig seeded = config("dare_linear", "", "density: 0.5", "random_seed: 9");
   seeded.text = "merge_method: dare_linear\n";
   EXPECT_NE(model_card(make_plan(std::move(seeded), {.single_file = true}), "x")
                 .find("`solera merge mergekit_config.yml -o OUT --seed 9` makes it again"),
             std::string::npos);
-  EXPECT_EQ(solera::test::message_of([&] { config("dare_linear", "", "density: 0.5", "seed: -1"); }),
-            "\"seed\" is \"-1\", not a whole number from 0 (f.yaml:1:49)");
+  EXPECT_EQ(solera::test::message_of([&] { config("dare_linear", "", "density: 0.5", "random_seed: -1"); }),
+            "\"random_seed\" is \"-1\", not a whole number from 0 (f.yaml:1:56)");
 }
 
 // A tensor that the first model lacks gets the second's mask of the whole model.
