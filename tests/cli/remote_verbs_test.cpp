@@ -46,7 +46,7 @@ TEST_F(RemoteVerbs, GiveWhatTheyGiveOfLocalFiles) {
   const std::vector<std::vector<std::string>> calls = {
       {"inspect", "PLACE/a.safetensors"},
       {"diff", "PLACE/a.safetensors", "PLACE/b.safetensors"},
-      {"convert", "PLACE/a.safetensors", "-o", "OUT"},
+      {"convert", "PLACE/a.safetensors", "OUT"},
       {"delta", "PLACE/a.safetensors", "PLACE/b.safetensors", "-o", "OUT"},
       {"soup", "PLACE/a.safetensors", "PLACE/b.safetensors", "PLACE/c.safetensors", "--method", "uniform", "-o", "OUT"},
   };

@@ -206,7 +206,7 @@ TEST(Mlp, HeInitialization) {
   }
 }
 
-TEST(Measure, InputsOfLayersByHand) {
+TEST(DigitsMeasure, InputsOfLayersByHand) {
   Mlp network;
   network.layers = {{64, 2, std::vector<float>(128, 0.0f), {1, -1}}, {2, 1, {1, 1}, {0}}};
   network.layers[0].weight[0] = 2;  // h = relu(2 x_0 + 1, x_0 - 1)

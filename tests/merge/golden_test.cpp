@@ -41,8 +41,7 @@ PlanOptions options_for(const Node& one) {
   const std::vector<std::string> words = split(one.at("command").as_text(), ' ');
   if (const auto flag = std::find(words.begin(), words.end(), "--out-shard-size"); flag != words.end())
     options.shard_bytes = parse_bytes(*(flag + 1));
-  options.truncate_embeddings =
-      std::find(words.begin(), words.end(), "--unsafe-truncate-embeddings") != words.end();
+  options.truncate_embeddings = std::find(words.begin(), words.end(), "--unsafe-truncate-embeddings") != words.end();
   return options;
 }
 

@@ -181,10 +181,6 @@ TEST_F(PlanTest, ModelsAreFoundOrNamed) {
   model("a", {filled("w")});
   model("b", {filled("w")}, R"({"model_type": "bert"})");
   model("c", {filled("w")}, R"({"model_type": "gpt2"})");
-  EXPECT_EQ(
-      message("merge_method: linear\nmodels: [a, org/name]"),
-      "org/name: no such folder, and not in the Hugging Face cache (c.yaml:2:13); nothing is downloaded here: run `hf "
-      "download org/name`, or give the model's folder");
   EXPECT_EQ(message("merge_method: linear\nmodels: [a, ./missing]"),
             "./missing: no such file (c.yaml:2:13); looked for it in the working folder and in " + folder_.path());
   EXPECT_EQ(message("merge_method: linear\nmodels: [a, b, c]\nparameters: {weight: 1}"),

@@ -108,9 +108,10 @@ TEST_F(Tokenizer, AFisherInAnotherOrderIsRefused) {
   }
   EXPECT_EQ(
       test::message_of([&] { plan(text + "tokenizer_source: union"); }),
-      cat("model.embed_tokens.weight.fisher is in the order of x's own vocabulary, and the merge puts the rows of "
+      cat("model.embed_tokens.weight.fisher is in the order of base's own vocabulary, and the merge puts the rows of "
           "model.embed_tokens.weight in another (",
-          folder_ / "x.stats.safetensors", "); leave tokenizer_source out, or --exclude 'model.embed_tokens.weight'"));
+          folder_ / "base.stats.safetensors",
+          "); leave tokenizer_source out, or --exclude 'model.embed_tokens.weight'"));
 }
 
 TEST_F(Tokenizer, RowsBeyondTheTokenizerGoAndLateTokensOfTheBaseStay) {

@@ -107,7 +107,7 @@ void HttpServer::serve(const std::string& path, ServedFile file, bool no_etag) {
 
 void HttpServer::serve_folder(const std::string& path, const std::string& folder) {
   for (const std::string& name : list_folder(folder))
-    if (!is_folder(join_path(folder, name))) serve(join_path(path, name), {.content = slurp(join_path(folder, name))});
+    if (!is_folder(join_path(folder, name))) serve(cat(path, "/", name), {.content = slurp(join_path(folder, name))});
 }
 
 void HttpServer::change(const std::string& path, const std::function<void(ServedFile&)>& change) {
