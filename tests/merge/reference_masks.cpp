@@ -79,6 +79,9 @@ Masked mask_groups(const Tensor& tensor, Band band, std::size_t length) {
       const auto [from, to] = band(tensor.global, tensor.each[m], length);
       const Vector all = group;
       keep_ranks(group, from, to, undecided);
+      for (const char* share : {"density", "keep", "remove"})
+        if (const auto found = tensor.each[m].find(share); found != tensor.each[m].end())
+          if (is_edge(found->second, length)) undecided.assign(length, true);
       if (tensor.global.at("rescale") != 0) {
         group = scaled(l1_ratio(all, group), group);
         if (std::find(undecided.begin(), undecided.end(), true) != undecided.end()) undecided.assign(length, true);
@@ -247,7 +250,7 @@ Answer sce(const Tensor& tensor) {
     const auto at = static_cast<std::size_t>(keep);
     const bool tie =
         keep > 0 && at < n && all[order[at]] > 0 && all[order[at - 1]] - all[order[at]] <= kMargin * all[order[at - 1]];
-    if (tie) masked.undecided.assign(n, true);
+    if (tie || is_edge(share, differing)) masked.undecided.assign(n, true);
     for (std::size_t i = 0; i < n; ++i)
       if (variance[i] == 0)
         for (Vector& change : masked.changes) change[i] = 0;

@@ -44,6 +44,12 @@ inline std::int64_t floor_count(double share, std::size_t n) {
   return static_cast<std::int64_t>(std::floor(share * static_cast<double>(n) + 1e-9));
 }
 
+// A share between two values of a gradient whose count hangs on how the share itself was rounded.
+inline bool is_edge(double share, std::size_t n) {
+  const double count = share * static_cast<double>(n);
+  return std::abs(count - std::round(count)) < 1e-6 && share != std::round(100 * share) / 100;
+}
+
 inline std::size_t row_length(const Tensor& tensor) {
   return tensor.shape.empty() ? 1 : static_cast<std::size_t>(tensor.shape.back());
 }
