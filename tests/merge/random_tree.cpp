@@ -72,13 +72,13 @@ double Document::default_of(const Field& field) const {
   return text == "true" ? 1 : text == "false" ? 0 : Node::text(text).as_double();
 }
 
-double Document::value(const Field& field, const std::vector<const Level*>& levels, const std::string& name,
+double Document::value(const Field& field, const std::vector<const Level*>& levels, const std::string& tensor,
                        double t) const {
   if (const auto given = choices.find(field.name); given != choices.end())
     return is_boolean(field) ? given->second == "true" : choice_number(field, given->second);
   for (const Level* one : levels)
     if (const auto setting = one->find(field.name); setting != one->end())
-      if (const auto found = setting->second.at(name, t)) return *found;
+      if (const auto found = setting->second.at(tensor, t)) return *found;
   return default_of(field);
 }
 

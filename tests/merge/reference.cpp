@@ -48,26 +48,39 @@ Vector nuslerp_of(double t, const Vector& a, const Vector& b) {
   return arc(t, std::acos(std::clamp(cosine, -1.0, 1.0)), a, b);
 }
 
+// Nearly opposite vectors have no arc that float32 could tell from another.
+bool are_opposite(const Vector& a, const Vector& b) {
+  const double size = norm(a) * norm(b);
+  return size > 0 && dot(a, b) / size < -1 + 1e-5;
+}
+
 Answer nuslerp(const Tensor& tensor) {
   const std::vector<Vector> x = changes_of(tensor);
   const double w0 = tensor.each[0].at("weight"), w1 = tensor.each[1].at("weight");
   const double t = std::abs(w0 + w1) < 1e-6 ? 0.5 : w1 / (w0 + w1);
-  if (tensor.global.at("nuslerp_flatten") != 0 || tensor.shape.size() < 2)
-    return decided(on_base(tensor, nuslerp_of(t, x[0], x[1])));
+  if (tensor.global.at("nuslerp_flatten") != 0 || tensor.shape.size() < 2) {
+    Answer answer = decided(on_base(tensor, nuslerp_of(t, x[0], x[1])));
+    if (are_opposite(x[0], x[1])) answer.undecided.assign(x[0].size(), true);
+    return answer;
+  }
   // Vectors along the last axis, or along the first: `step` apart.
   const std::size_t n = x[0].size();
   const bool columns = tensor.global.at("nuslerp_row_wise") != 0;
   const std::size_t length = columns ? static_cast<std::size_t>(tensor.shape[0]) : row_length(tensor);
   const std::size_t step = columns ? n / length : 1;
   Vector result(n);
+  std::vector<bool> undecided(n);
   for (std::size_t v = 0; v < n / length; ++v) {
     const std::size_t first = columns ? v : v * length;
     Vector a(length), b(length);
     for (std::size_t i = 0; i < length; ++i) a[i] = x[0][first + i * step], b[i] = x[1][first + i * step];
     const Vector one = nuslerp_of(t, a, b);
-    for (std::size_t i = 0; i < length; ++i) result[first + i * step] = one[i];
+    for (std::size_t i = 0; i < length; ++i) {
+      result[first + i * step] = one[i];
+      undecided[first + i * step] = are_opposite(a, b);
+    }
   }
-  return decided(on_base(tensor, result));
+  return {on_base(tensor, result), std::move(undecided)};
 }
 
 Answer multislerp(const Tensor& tensor) {
@@ -83,7 +96,9 @@ Answer multislerp(const Tensor& tensor) {
     length += w * norm(x[m]);
   }
   if (norm(mean) < eps) return decided(on_base(tensor, mean));  // all of them zero: the others are refused
-  return decided(on_base(tensor, scaled(length * std::cos(eps) / norm(mean), mean)));
+  Answer answer = decided(on_base(tensor, scaled(length * std::cos(eps) / norm(mean), mean)));
+  if (norm(mean) < 1e-3) answer.undecided.assign(mean.size(), true);  // directions that nearly cancel
+  return answer;
 }
 
 Answer karcher(const Tensor& tensor) {
@@ -98,6 +113,7 @@ Answer karcher(const Tensor& tensor) {
   const double share = 1 / static_cast<double>(units.size());
   Vector u(units[0].size());
   for (const Vector& unit : units) u = added(1, u, share, unit);
+  const bool cancel = norm(u) < 1e-3;
   u = norm(u) < tol ? units[0] : scaled(1 / norm(u), u);
   for (int step = 0; step < static_cast<int>(tensor.global.at("max_iter")); ++step) {
     Vector tangent(u.size());
@@ -111,7 +127,9 @@ Answer karcher(const Tensor& tensor) {
     u = added(std::cos(size), u, std::sin(size) / size, tangent);
     u = scaled(1 / norm(u), u);
   }
-  return decided(scaled(length, u));
+  Answer answer = decided(scaled(length, u));
+  if (cancel) answer.undecided.assign(u.size(), true);
+  return answer;
 }
 
 Answer model_stock(const Tensor& tensor) {
