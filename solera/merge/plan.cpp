@@ -340,7 +340,8 @@ Plan make_plan(MergeConfig config, const PlanOptions& options) {
   for (const auto& model : inputs.models)
     for (const std::string& line : model->warnings()) plan.warnings.push_back(cat(model->path(), ": ", line));
   std::vector<std::vector<Match>> matches = match_tensors(inputs, config.file, plan.warnings);
-  if (config.tokenizer) plan.tokenizer = merge_tokenizers(config, inputs, matches, plan.warnings);
+  if (config.tokenizer)
+    plan.tokenizer = merge_tokenizers(config, inputs, matches, plan.warnings);
   else if (options.truncate_embeddings)
     plan.truncated = truncate_rows(inputs, matches, plan.warnings);
   if (config.chat_template) plan.chat_template = chosen_chat_template(*config.chat_template, inputs);
