@@ -207,13 +207,13 @@ Document Tree::draw_document(const std::string& name) {
 }
 
 // Models of one depth, unless layers are chosen; leaves, of which there are always enough, where those are too few and
-// where statistics are read, which have no more layers.
+// where statistics are read, which have no more layers; and for pcb, which refuses a model that equals the base.
 std::vector<std::size_t> Tree::draw_models(const Document& document, std::size_t wanted) {
   const int depth = dice_.one(models_).layers;
   std::vector<std::size_t> usable, picked;
   for (std::size_t i = 0; i < models_.size(); ++i)
     if (document.stacked || models_[i].layers == depth) usable.push_back(i);
-  if (usable.size() < wanted || document.method->statistics) {
+  if (usable.size() < wanted || document.method->statistics || document.method->name == "pcb") {
     usable.resize(leaves_);
     std::iota(usable.begin(), usable.end(), 0u);
   }
