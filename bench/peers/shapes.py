@@ -91,14 +91,15 @@ MAKE = '''
 import json, pathlib, sys, torch, transformers as t
 from tokenizers import Tokenizer, models, pre_tokenizers
 folder = pathlib.Path(sys.argv[1])
-common = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=64)
+common = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=64,
+              initializer_range=0.25)  # large enough for arcee_fusion's divergences to be more than rounding
 kinds = {
   "llama": (t.LlamaConfig(vocab_size=40, num_key_value_heads=2, **common), t.LlamaForCausalLM),
   "mistral": (t.MistralConfig(vocab_size=40, num_key_value_heads=2, **common), t.MistralForCausalLM),
   "qwen2": (t.Qwen2Config(vocab_size=40, num_key_value_heads=2, **common), t.Qwen2ForCausalLM),
   "gemma": (t.GemmaConfig(vocab_size=40, num_key_value_heads=2, head_dim=8, **common), t.GemmaForCausalLM),
   "gpt2": (t.GPT2Config(vocab_size=40, n_embd=32, n_layer=4, n_head=4, n_positions=64), t.GPT2LMHeadModel),
-  "bert": (t.BertConfig(vocab_size=40, **common), t.BertForMaskedLM),
+  "bert": (t.BertConfig(vocab_size=40, **common), t.BertForSequenceClassification),
 }
 config, make = kinds[sys.argv[2]]
 base = None
@@ -107,9 +108,10 @@ for number, name in enumerate(["base", "a", "b"]):
     model = make(config)
     if base is None:
         base = {key: value.clone() for key, value in model.state_dict().items()}
-    else:
-        model.load_state_dict({key: base[key] + 0.1 * value if value.is_floating_point() else value
+    else:  # noise, so that no two changes are equal, as those of fresh norms would be
+        model.load_state_dict({key: base[key] + 0.05 * torch.randn(value.shape) if value.is_floating_point() else value
                                for key, value in model.state_dict().items()})
+        model.tie_weights()
     model.save_pretrained(folder / name)
     words = ["<s>", "</s>", "<unk>"] + [f"w{i}" for i in range(36)] + [{"base": "x", "a": "left", "b": "right"}[name]]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
@@ -178,7 +180,7 @@ def main():
                     continue
                 config = folder / f"{name}.yaml"
                 config.write_text(text)
-                theirs = call([tool, config.name, f"{name}.mergekit", "--lazy-unpickle"], cwd=folder)
+                theirs = call([tool, config.name, f"{name}.mergekit", "--no-write-model-card"], cwd=folder)
                 ours = call([args.solera.resolve(), "merge", config.name, "-o", f"{name}.solera"], cwd=folder)
                 if ours.returncode:
                     verdict, bad = f"solera: {last_line(ours)}", True
@@ -190,7 +192,8 @@ def main():
                     verdict, bad = last_line(outcome), outcome.returncode != 0
                 failures += bad
                 print(f"{family:8} {name:20} {verdict}", flush=True)
-        print(last_line(call([python, "-c", GENERATE, root / "llama" / "ties.solera"])))
+        written = call([python, "-c", GENERATE, root / "llama" / "ties.solera"])
+        print(written.stdout.strip().splitlines()[-1] if written.returncode == 0 else last_line(written))
     finally:
         if not args.keep:
             shutil.rmtree(root)

@@ -196,8 +196,10 @@ Answer exchange(const Exchange& request, const Body& body) {
   for (const std::string& line : request.headers) {
     List* longer = curl.append(headers.get(), line.c_str());
     if (longer == nullptr) throw std::bad_alloc();
-    (void)headers.release();
-    headers.reset(longer);
+    if (headers.get() != longer) {  // the first line made the list, the others lengthened it
+      [[maybe_unused]] List* const same = headers.release();
+      headers.reset(longer);
+    }
   }
   const std::string url = request.url.text();
   const HttpSettings& settings = http_settings();
