@@ -29,9 +29,15 @@ void keep_ranks(Vector& values, std::int64_t first, std::int64_t last, std::vect
     if (cut <= 0 || cut >= n || first >= last) continue;
     const double above = std::abs(all[order[static_cast<std::size_t>(cut - 1)]]);
     const double below = std::abs(all[order[static_cast<std::size_t>(cut)]]);
-    if (above == below || above - below > kMargin * above) continue;
-    for (std::size_t i = 0; i < all.size(); ++i)
-      if (std::abs(std::abs(all[i]) - above) <= 2 * kMargin * above) undecided[i] = true;
+    if (above - below > kMargin * above) continue;
+    std::vector<std::size_t> near;
+    bool equal = true;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (std::abs(std::abs(all[i]) - above) > 2 * kMargin * above) continue;
+      near.push_back(i);
+      equal = equal && std::abs(all[i]) == above;
+    }
+    for (const std::size_t i : near) undecided[i] = undecided[i] || !equal;
   }
   for (std::int64_t r = 0; r < n; ++r)
     if (r < first || r >= last) values[order[static_cast<std::size_t>(r)]] = 0;
