@@ -1,9 +1,9 @@
 // Random trees of configurations (random_tree.h) against reference.h.
 //
 // Each document's output is compared with the reference on the inputs that the engine had. The error of a tensor is
-// max |out - reference| / max |reference|, less half a unit in the last place of a 16-bit output. How long is
-// SOLERA_RANDOM_SECONDS (docs/reliability.md has the figures of a long run), the first seed SOLERA_RANDOM_SEED: a
-// failure names the seed of its tree and prints its YAML.
+// max |out - reference| by the largest value of inputs and reference, less half a unit in the last place of a 16-bit
+// output. How long is SOLERA_RANDOM_SECONDS (docs/reliability.md has the figures of a long run), the first seed
+// SOLERA_RANDOM_SEED: a failure names the seed of its tree and prints its YAML.
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -47,8 +47,9 @@ class Check {
       const checkpoint::Tensor* tensor = out.find(names_[t]);
       if (!tensor) return names_[t] + " is missing";
       const Vector got = test::values(out, names_[t]);
-      double most = 0, error = 0;
-      for (const double v : answers[t].values) most = std::max(most, std::abs(v));
+      double most = largest(answers[t].values), error = 0;
+      for (const Vector& input : tensors_[t].models) most = std::max(most, largest(input));
+      most = std::max(most, largest(tensors_[t].base));
       for (std::size_t i = 0; i < got.size(); ++i) {
         ++tally.elements;
         if (answers[t].undecided[i]) {
@@ -69,6 +70,12 @@ class Check {
   }
 
  private:
+  static double largest(const Vector& values) {
+    double most = 0;
+    for (const double v : values) most = std::max(most, std::abs(v));
+    return most;
+  }
+
   // Half the distance between numbers of a type; what float32 and float64 round away counts as error.
   static double half_step(double value, DType type) {
     if (type != DType::kBF16 && type != DType::kF16) return 0;
