@@ -229,36 +229,58 @@ std::vector<Answer> breadcrumbs(const std::vector<Tensor>& tensors) {
   return answers;
 }
 
+// The variance of each entry over the models; and by what share float32, which rounds the changes, may be off.
+struct Variances {
+  Vector values, doubt;
+  std::size_t differing = 0;
+};
+
+Variances variances_of(const std::vector<Vector>& changes) {
+  Variances result{Vector(changes[0].size()), Vector(changes[0].size()), 0};
+  for (std::size_t i = 0; i < changes[0].size(); ++i) {
+    double mean = 0, low = changes[0][i], high = low;
+    for (const Vector& change : changes) {
+      mean += change[i] / static_cast<double>(changes.size());
+      low = std::min(low, change[i]);
+      high = std::max(high, change[i]);
+    }
+    if (low == high) continue;
+    ++result.differing;
+    for (const Vector& change : changes)
+      result.values[i] += (change[i] - mean) * (change[i] - mean) / static_cast<double>(changes.size());
+    result.doubt[i] = kMargin * (1 + std::max(std::abs(low), std::abs(high)) / (high - low));
+  }
+  return result;
+}
+
+// Could float32 choose other entries than the `keep` with the largest variances, or count others as differing?
+bool is_doubtful(const Variances& variances, std::int64_t keep) {
+  for (const double doubt : variances.doubt)
+    if (doubt > 0.1) return true;
+  const std::vector<std::size_t> order = ranking(variances.values);
+  const auto at = static_cast<std::size_t>(keep);
+  if (at == 0 || at >= order.size()) return false;
+  const double least = variances.values[order[at - 1]], next = variances.values[order[at]];
+  for (std::size_t r = 0; r < order.size(); ++r) {
+    const double value = variances.values[order[r]], distance = r < at ? value - next : least - value;
+    if (value > 0 && distance <= 2 * variances.doubt[order[r]] * std::max(value, least)) return true;
+  }
+  return false;
+}
+
 Answer sce(const Tensor& tensor) {
   Tensor weighed = tensor;
   Masked masked{changes_of(tensor), std::vector<bool>(tensor.base.size())};
   const std::size_t n = tensor.base.size(), models = masked.changes.size();
   if (const double share = tensor.global.at("select_topk"); share < 1) {
-    Vector variance(n);
-    std::size_t differing = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      double mean = 0;
-      for (const Vector& change : masked.changes) mean += change[i] / static_cast<double>(models);
-      bool differs = false;
-      for (const Vector& change : masked.changes) {
-        variance[i] += (change[i] - mean) * (change[i] - mean) / static_cast<double>(models);
-        differs = differs || change[i] != masked.changes[0][i];
-      }
-      if (!differs) variance[i] = 0;
-      differing += differs;
-    }
-    const Vector all = variance;
+    Variances variances = variances_of(masked.changes);
+    const std::int64_t keep = floor_count(share, variances.differing);
+    // Another choice changes the shares of the models, and so every element.
+    if (is_doubtful(variances, keep) || is_edge(share, variances.differing)) masked.undecided.assign(n, true);
     std::vector<bool> close(n);
-    const std::int64_t keep = floor_count(share, differing);
-    keep_ranks(variance, 0, keep, close);
-    // A different choice changes the shares of the models, and so every element; and here ties are no more exact.
-    const std::vector<std::size_t> order = ranking(all);
-    const auto at = static_cast<std::size_t>(keep);
-    const bool tie =
-        keep > 0 && at < n && all[order[at]] > 0 && all[order[at - 1]] - all[order[at]] <= kMargin * all[order[at - 1]];
-    if (tie || is_edge(share, differing)) masked.undecided.assign(n, true);
+    keep_ranks(variances.values, 0, keep, close);
     for (std::size_t i = 0; i < n; ++i)
-      if (variance[i] == 0)
+      if (variances.values[i] == 0)
         for (Vector& change : masked.changes) change[i] = 0;
   }
   double total = 0;
@@ -356,130 +378,6 @@ Answer arcee_fusion(const Tensor& tensor) {
     answer.undecided[i] = cut > 0 && std::abs(scores[i] - cut) <= kMargin * cut;
   }
   return answer;
-}
-
-// --- parameter competition --------------------------------------------------------------------------------------
-
-Vector sorted(Vector values) {
-  std::sort(values.begin(), values.end());
-  return values;
-}
-Vector normed(const Vector& x) {
-  const auto [low, high] = std::minmax_element(x.begin(), x.end());
-  Vector result;
-  for (const double v : x) result.push_back((v - *low) / (*high - *low));
-  return result;
-}
-Vector product(const Vector& a, const Vector& b) {
-  Vector result(a.size());
-  for (std::size_t i = 0; i < a.size(); ++i) result[i] = a[i] * b[i];
-  return result;
-}
-Vector soft(const Vector& x) {
-  double sum = 0;
-  for (const double v : x) sum += std::exp(v);
-  Vector result;
-  for (const double v : x) result.push_back(std::exp(v) / sum);
-  return result;
-}
-Vector with_signs(const Vector& signs, const Vector& sizes) {
-  Vector result(sizes);
-  for (std::size_t i = 0; i < sizes.size(); ++i) result[i] *= (signs[i] > 0) - (signs[i] < 0);
-  return result;
-}
-
-struct Competitor {
-  Vector change, score;     // what is merged, and its weights
-  std::vector<bool> close;  // to the threshold
-};
-
-Competitor competitor(Vector change, Vector score, double density, bool subtract) {
-  const std::size_t n = score.size();
-  const Vector order = sorted(score);
-  const double cut = order[std::min(n - 1, static_cast<std::size_t>(floor_count(1 - density, n)))];
-  Competitor result{std::move(change), std::move(score), std::vector<bool>(n)};
-  for (std::size_t i = 0; i < n; ++i) {
-    double& s = result.score[i];
-    result.close[i] = s != cut && std::abs(s - cut) <= 1e-9 * (order.back() - cut);
-    if (subtract)
-      s = std::max(s - cut, 0.0) / (order.back() - cut);
-    else if (s < cut)
-      s = 0;
-  }
-  return result;
-}
-
-// Of the whole model: the changes of task i in changes[i].
-std::vector<Competitor> compete(const std::vector<Vector>& changes, const Values& global) {
-  const auto tasks = static_cast<double>(changes.size());
-  const double clamp = global.at("clamp"), density = global.at("density");
-  std::vector<Competitor> result;
-  if (global.at("formulation") == 1) {
-    for (const Vector& change : changes) {
-      Vector inter(change.size());
-      for (const Vector& other : changes) inter = added(1, inter, 1, soft(normed(product(change, other))));
-      const Vector intra = soft(scaled(tasks, normed(product(change, change))));
-      result.push_back(competitor(change, product(intra, inter), density, false));
-    }
-    return result;
-  }
-  const std::size_t n = changes[0].size();
-  std::vector<Vector> clipped, signed_norms;
-  Vector total(n), total_norms(n);
-  for (const Vector& change : changes) {
-    Vector sizes;
-    for (const double v : change) sizes.push_back(std::abs(v));
-    const Vector order = sorted(sizes);
-    const double low = order[static_cast<std::size_t>(floor_count(clamp, n))];
-    const double high = order[static_cast<std::size_t>(std::floor((1 - clamp) * static_cast<double>(n) - 1 + 1e-9))];
-    for (double& v : sizes) v = std::clamp(v, low, high);
-    signed_norms.push_back(with_signs(change, normed(sizes)));
-    clipped.push_back(std::move(sizes));
-    total = added(1, total, 1, change);
-    total_norms = added(1, total_norms, 1, signed_norms.back());
-  }
-  for (std::size_t t = 0; t < changes.size(); ++t) {
-    Vector score(n);
-    for (std::size_t i = 0; i < n; ++i) {
-      const double norm = signed_norms[t][i];
-      double agreement = std::tanh(changes[t][i] * (global.at("inter") == 1 ? total_norms[i] : total[i]));
-      if (global.at("inter") == 2) {
-        agreement = 0;
-        for (const Vector& other : signed_norms) agreement += std::tanh(norm * other[i]);
-      }
-      score[i] = std::exp(tasks * norm * norm) * agreement;
-    }
-    result.push_back(competitor(with_signs(changes[t], clipped[t]), std::move(score), density, true));
-  }
-  return result;
-}
-
-std::vector<Answer> pcb(const std::vector<Tensor>& tensors) {
-  std::vector<Vector> changes(tensors[0].models.size());
-  for (const Tensor& tensor : tensors) {
-    const std::vector<Vector> of_tensor = changes_of(tensor);
-    for (std::size_t m = 0; m < changes.size(); ++m)
-      changes[m].insert(changes[m].end(), of_tensor[m].begin(), of_tensor[m].end());
-  }
-  const std::vector<Competitor> tasks = compete(changes, tensors[0].global);
-  std::vector<Answer> answers;
-  std::size_t first = 0;
-  for (const Tensor& tensor : tensors) {
-    Answer answer = decided(tensor.base);
-    for (std::size_t i = 0; i < tensor.base.size(); ++i) {
-      double sum = 0, divisor = 0;
-      for (std::size_t m = 0; m < tasks.size(); ++m) {
-        const double score = tasks[m].score[first + i];
-        sum += score * tensor.each[m].at("weight") * tasks[m].change[first + i];
-        divisor += score;
-        answer.undecided[i] = answer.undecided[i] || tasks[m].close[first + i];
-      }
-      if (divisor > 0) answer.values[i] += tensor.global.at("lambda") * sum / divisor;
-    }
-    first += tensor.base.size();
-    answers.push_back(std::move(answer));
-  }
-  return answers;
 }
 
 }  // namespace

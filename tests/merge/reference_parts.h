@@ -70,6 +70,8 @@ inline OfAll one_by_one(Answer (*method)(const Tensor&)) {
   };
 }
 
+std::vector<Answer> pcb(const std::vector<Tensor>& tensors);  // reference_pcb.cpp
+
 // The methods that choose among changes, entry by entry: reference_masks.cpp.
 std::map<std::string, OfAll> masking_methods();
 
