@@ -99,7 +99,7 @@ bool Document::whole_model(const Field& field) const {
 }
 
 Tree::Tree(std::uint64_t seed, const TemporaryFolder& folder) : dice_(seed), folder_(folder) {
-  size_ = {dice_.between(3, 40), dice_.between(1, 24), dice_.between(1, 60)};
+  size_ = {dice_.between(3, 40), dice_.between(2, 24), dice_.between(1, 60)};  // vectors of one entry can cancel
   if (dice_.chance(0.1)) size_ = {dice_.between(50, 120), dice_.between(30, 90), dice_.between(50, 150)};
   smooth_ = dice_.chance(0.6);
   const int leaves = dice_.between(4, 5), layers = dice_.between(1, 4), documents = dice_.between(1, 4);
