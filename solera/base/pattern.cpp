@@ -1,8 +1,10 @@
 #include "solera/base/pattern.h"
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
 #include <algorithm>
-#include <optional>
-#include <regex>
+#include <array>
 #include <utility>
 
 #include "solera/base/error.h"
@@ -11,10 +13,8 @@ namespace solera {
 namespace {
 
 constexpr std::string_view kRegexPrefix = "re:";
-// std::regex recurses for each character of the name; names from a hostile file must not use up the stack.
-constexpr std::size_t kLongestForRegex = 4096;
-// std::regex adds up the digits of a group's or a count's number without looking for overflow.
-constexpr std::size_t kLongestNumber = 5;
+// Steps of one match. An expression such as (a*)*b takes exponentially many; one that a person means takes thousands.
+constexpr std::uint32_t kMostSteps = 1'000'000;
 
 // Bytes of the UTF-8 character at `i`; 1 where there is none.
 std::size_t width_at(std::string_view text, std::size_t i) {
@@ -143,69 +143,70 @@ bool glob_matches(const std::vector<Token>& tokens, std::string_view name) {
   return t == tokens.size();
 }
 
-// The standard library's own texts differ between versions.
-const char* regex_problem(std::regex_constants::error_type code) {
-  using namespace std::regex_constants;
-  // libstdc++ reports a star at the start as a parenthesis.
-  if (code == error_paren) return "an unbalanced parenthesis or nothing to repeat";
-  if (code == error_brack) return "unbalanced brackets";
-  if (code == error_brace || code == error_badbrace) return "a bad repeat count in braces";
-  if (code == error_badrepeat) return "nothing to repeat";
-  if (code == error_escape) return "a bad escape";
-  if (code == error_backref) return "a reference to a group that is not there";
-  if (code == error_range) return "a range backwards";
-  if (code == error_ctype || code == error_collate) return "an unknown character class";
-  return "too complex";
-}
-
-bool has_long_number(std::string_view expression) {
-  for (std::size_t i = 0; i < expression.size(); ++i) {
-    const char c = expression[i];
-    if (c != '\\' && c != '{' && c != ',') continue;
-    const std::size_t end = std::min(expression.find_first_not_of("0123456789", i + 1), expression.size());
-    if (end - i - 1 > kLongestNumber) return true;
-    if (c == '\\') i = std::max(i + 1, end - 1);  // what it quotes begins nothing
+// A regular expression in Perl's and Python's syntax, compiled; matching needs no stack and has a limit.
+class Regex {
+ public:
+  explicit Regex(std::string_view expression) : text_(expression) {
+    int error = 0;
+    PCRE2_SIZE at = 0;
+    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(),
+                              PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF, &error, &at, nullptr));
+    if (!code_)
+      throw usage_error(
+          cat("pattern 're:", text_, "' is not a regular expression: ", message(error), " (byte ", at, ")"));
+    limits_.reset(pcre2_match_context_create(nullptr));
+    pcre2_set_match_limit(limits_.get(), kMostSteps);
   }
-  return false;
-}
+
+  bool found_in(std::string_view text) const {
+    const std::unique_ptr<pcre2_match_data, Free> match(pcre2_match_data_create(1, nullptr));
+    const int found = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, 0,
+                                  match.get(), limits_.get());
+    if (found < 0 && found != PCRE2_ERROR_NOMATCH)
+      throw usage_error(
+          cat("pattern 're:", text_, "' cannot be matched to '", text.substr(0, 80), "': ", message(found)), "",
+          "avoid repetitions within repetitions");
+    return found >= 0;  // 0: matched, with more groups than asked for
+  }
+
+ private:
+  struct Free {
+    void operator()(pcre2_code* code) const { pcre2_code_free(code); }
+    void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
+    void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
+  };
+
+  static std::string message(int error) {
+    std::array<PCRE2_UCHAR, 256> text{};
+    pcre2_get_error_message(error, text.data(), text.size());
+    return reinterpret_cast<const char*>(text.data());
+  }
+
+  std::string text_;
+  std::unique_ptr<pcre2_code, Free> code_;
+  std::unique_ptr<pcre2_match_context, Free> limits_;
+};
 
 }  // namespace
 
 struct Pattern::Compiled {
   std::vector<Token> glob;
-  std::optional<std::regex> regex;
+  std::unique_ptr<const Regex> regex;
 };
 
 Pattern::Pattern(std::string text) : text_(std::move(text)) {
   auto compiled = std::make_shared<Compiled>();
   const std::string_view view = text_;
-  if (view.starts_with(kRegexPrefix)) {
-    const std::string_view body = view.substr(kRegexPrefix.size());
-    if (has_long_number(body))
-      throw usage_error(
-          cat("pattern '", text_, "' has a group or a repeat count of more than ", kLongestNumber, " digits"));
-    try {
-      compiled->regex.emplace(body.begin(), body.end(), std::regex::ECMAScript | std::regex::optimize);
-    } catch (const std::regex_error& error) {
-      throw usage_error(cat("pattern '", text_, "' is not a regular expression: ", regex_problem(error.code())));
-    }
-  } else {
+  if (view.starts_with(kRegexPrefix))
+    compiled->regex = std::make_unique<Regex>(view.substr(kRegexPrefix.size()));
+  else
     compiled->glob = GlobParser(view).parse();
-  }
   compiled_ = std::move(compiled);
 }
 
 bool Pattern::matches(std::string_view name) const {
   if (!compiled_->regex) return glob_matches(compiled_->glob, name);
-  if (name.size() > kLongestForRegex) {
-    throw input_error(cat("a name of ", name.size(), " bytes is too long for the regular expression '", text_, "'"), "",
-                      cat("names of up to ", kLongestForRegex, " bytes can be matched; a glob has no limit"));
-  }
-  try {
-    return std::regex_search(name.begin(), name.end(), *compiled_->regex);
-  } catch (const std::regex_error& error) {
-    throw usage_error(cat("pattern '", text_, "' cannot be matched: ", regex_problem(error.code())));
-  }
+  return compiled_->regex->found_in(name);
 }
 
 bool selected(std::string_view name, std::span<const Pattern> include, std::span<const Pattern> exclude) {

@@ -1,8 +1,8 @@
 // The one pattern language for tensor and module names.
 //
 // A glob by default: `*` is any run of characters (dots included), `?` one character, `[a-c]` and `[!a-c]` sets,
-// `\` quotes the next character; the whole name must match. `re:EXPR` is an ECMAScript regular expression that must
-// match somewhere in the name.
+// `\` quotes the next character; the whole name must match. `re:EXPR` is a regular expression in the syntax of
+// Perl and Python (PCRE2) that must match somewhere in the name.
 #pragma once
 
 #include <memory>
@@ -16,7 +16,7 @@ namespace solera {
 class Pattern {
  public:
   explicit Pattern(std::string text);  // throws Error (usage): an unclosed set, a bad regular expression
-  bool matches(std::string_view name) const;
+  bool matches(std::string_view name) const;  // throws Error (usage) where an expression takes millions of steps
   const std::string& text() const { return text_; }
 
  private:

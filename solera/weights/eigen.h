@@ -16,4 +16,12 @@ inline void fix_blocking() {
   (void)done;
 }
 
+struct Thin {
+  Matrix u, v;  // columns are singular vectors
+  Eigen::VectorXd values;
+};
+
+// Singular values and as many vectors, the largest first.
+Thin thin_svd(const Matrix& m);
+
 }  // namespace solera::weights

@@ -156,12 +156,12 @@ BestFactors best_factors(const Engine& engine, const Operand& base, const Operan
     const bool exact = side <= options.exact_below || side <= 2 * (options.rank + options.oversample);
     const Matrix basis = exact ? Matrix() : find_basis(change, options, base.tensor->name);
     const Matrix inner = exact ? change.whole() : Matrix(change.transposed_times(basis).transpose());
-    const Eigen::BDCSVD<Matrix> svd(inner, Eigen::ComputeThinU | Eigen::ComputeThinV);
-    const std::int64_t r = std::min<std::int64_t>(options.rank, svd.singularValues().size());
-    const Eigen::VectorXd values = svd.singularValues().head(r), roots = values.cwiseSqrt();
-    const Matrix u = exact ? Matrix(svd.matrixU().leftCols(r)) : Matrix(basis * svd.matrixU().leftCols(r));
+    const Thin svd = thin_svd(inner);
+    const std::int64_t r = std::min<std::int64_t>(options.rank, svd.values.size());
+    const Eigen::VectorXd values = svd.values.head(r), roots = values.cwiseSqrt();
+    const Matrix u = exact ? Matrix(svd.u.leftCols(r)) : Matrix(basis * svd.u.leftCols(r));
     left.leftCols(r) = u * roots.asDiagonal();
-    right.topRows(r) = roots.asDiagonal() * svd.matrixV().leftCols(r).transpose();
+    right.topRows(r) = roots.asDiagonal() * svd.v.leftCols(r).transpose();
     best.kept = values.squaredNorm();
   }
   copy_to(left, best.factors.left);

@@ -10,22 +10,12 @@
 namespace solera::weights {
 namespace {
 
-struct Thin {
-  Matrix u, v;  // columns are singular vectors
-  Eigen::VectorXd values;
-};
-
-Thin small_svd(const Matrix& m) {
-  const Eigen::BDCSVD<Matrix> svd(m, Eigen::ComputeThinU | Eigen::ComputeThinV);
-  return {svd.matrixU(), svd.matrixV(), svd.singularValues()};
-}
-
 // Of a matrix with at least as many rows as columns; a tall one by way of its triangle.
 Thin tall_svd(Matrix m) {
   const Eigen::Index rows = m.rows(), columns = m.cols();
-  if (rows < 2 * columns) return small_svd(m);
+  if (rows < 2 * columns) return thin_svd(m);
   const Eigen::HouseholderQR<Eigen::Ref<Matrix>> qr(m);  // in place
-  Thin inner = small_svd(qr.matrixQR().topRows(columns).triangularView<Eigen::Upper>());
+  Thin inner = thin_svd(qr.matrixQR().topRows(columns).triangularView<Eigen::Upper>());
   Matrix u = Matrix::Zero(rows, columns);
   u.topRows(columns) = inner.u;
   u.applyOnTheLeft(qr.householderQ());
@@ -34,8 +24,8 @@ Thin tall_svd(Matrix m) {
 }
 
 // The directions above rounding.
-Thin thin_svd(const std::vector<double>& values, std::int64_t rows, std::int64_t columns, std::int64_t most,
-              double scale) {
+Thin directions_of(const std::vector<double>& values, std::int64_t rows, std::int64_t columns, std::int64_t most,
+                   double scale) {
   fix_blocking();
   const Eigen::Map<const Matrix> matrix(values.data(), rows, columns);
   if (!matrix.allFinite()) throw internal_error("a decomposition of values that are not finite");
@@ -60,7 +50,7 @@ Thin thin_svd(const std::vector<double>& values, std::int64_t rows, std::int64_t
 
 Decomposition decompose(std::vector<double> matrix, std::int64_t rows, std::int64_t columns, std::int64_t most,
                         double scale) {
-  const Thin thin = thin_svd(matrix, rows, columns, most, scale);
+  const Thin thin = directions_of(matrix, rows, columns, most, scale);
   const Matrix right = thin.v.transpose();
   return {rows,
           columns,
@@ -71,7 +61,7 @@ Decomposition decompose(std::vector<double> matrix, std::int64_t rows, std::int6
 }
 
 std::vector<double> nearest_isometry(std::vector<double> matrix, std::int64_t rows, std::int64_t columns) {
-  const Thin thin = thin_svd(matrix, rows, columns, std::min(rows, columns), 0);
+  const Thin thin = directions_of(matrix, rows, columns, std::min(rows, columns), 0);
   Eigen::Map<Matrix>(matrix.data(), rows, columns).noalias() = thin.u * thin.v.transpose();
   return matrix;
 }
