@@ -1,7 +1,9 @@
 #include "solera/weights/competition.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "solera/weights/simd.h"
@@ -15,8 +17,29 @@ HWY_BEFORE_NAMESPACE();
 namespace solera::weights::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+constexpr std::int64_t kOne = std::bit_cast<std::int64_t>(1.0);
+
 using D = hn::ScalableTag<double>;
 using V = hn::Vec<D>;
+
+// The polynomial of kTerms coefficients, the constant one first, by halves (Estrin): a chain of few operations, where
+// Horner's rule would wait for each. powers[i] is x^(2^i).
+template <std::size_t kTerms>
+HWY_INLINE V by_halves(D d, const V* powers, const double* coefficients) {
+  if constexpr (kTerms == 1) {
+    return hn::Set(d, coefficients[0]);
+  } else {
+    constexpr std::size_t kHalf = std::bit_floor(kTerms - 1);
+    const auto high = by_halves<kTerms - kHalf>(d, powers, coefficients + kHalf);
+    return hn::Add(by_halves<kHalf>(d, powers, coefficients), hn::Mul(high, powers[std::countr_zero(kHalf)]));
+  }
+}
+template <std::size_t kTerms>
+HWY_INLINE V polynomial(D d, V x, const double (&coefficients)[kTerms]) {
+  const auto x2 = hn::Mul(x, x), x4 = hn::Mul(x2, x2), x8 = hn::Mul(x4, x4);
+  const V powers[] = {x, x2, x4, x8};
+  return by_halves<kTerms>(d, powers, coefficients);
+}
 
 // exp(x) for x <= 0 as 2^k (1 + q) with |ln(1 + q)| <= ln(2) / 2; below -708 it is that of -708.
 struct Exponential {
@@ -34,13 +57,11 @@ HWY_INLINE Exponential exponential(D d, V x) {
   // ln 2 in two pieces; the first has 32 bits, so that its product with k is exact.
   auto r = hn::Sub(x, hn::Mul(k, hn::Set(d, 0x1.62e42feep-1)));
   r = hn::Sub(r, hn::Mul(k, hn::Set(d, 0x1.a39ef35793c76p-33)));
-  // r + r^2/2! + ... + r^14/14!
-  constexpr double kInverse[] = {1.0 / 87178291200, 1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
-                                 1.0 / 362880,      1.0 / 40320,      1.0 / 5040,      1.0 / 720,      1.0 / 120,
-                                 1.0 / 24,          1.0 / 6,          1.0 / 2};
-  auto sum = hn::Set(d, kInverse[0]);
-  for (std::size_t i = 1; i < sizeof(kInverse) / sizeof(double); ++i)
-    sum = hn::Add(hn::Mul(sum, r), hn::Set(d, kInverse[i]));
+  // r + r^2/2! + ... + r^13/13!; the next term is below 1e-17 r
+  constexpr double kInverse[] = {1.0 / 2,       1.0 / 6,        1.0 / 24,        1.0 / 120,
+                                 1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
+                                 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
+  const auto sum = polynomial(d, r, kInverse);
   return {power, hn::Add(r, hn::Mul(hn::Mul(r, r), sum))};
 }
 
@@ -49,17 +70,26 @@ HWY_INLINE V exp_of(D d, V x) {
   return hn::Mul(e.power, hn::Add(hn::Set(d, 1.0), e.q));
 }
 
-// -m / (2 + m) with m = exp(-2 |x|) - 1, which loses no digits where x is small.
+// Below 1/32 a series, which is all that products of changes need; else -m / (2 + m) with m = exp(-2 |x|) - 1, which
+// loses no digits where x is small.
 HWY_INLINE V tanh_of(D d, V x) {
+  constexpr double kSeries[] = {-1.0 / 3, 2.0 / 15, -17.0 / 315, 62.0 / 2835, -1382.0 / 155925};
+  const auto square = hn::Mul(x, x), sum = polynomial(d, square, kSeries);
+  const auto small = hn::Add(x, hn::Mul(hn::Mul(x, square), sum));
+  const auto is_small = hn::Lt(hn::Abs(x), hn::Set(d, 1.0 / 32));
+  if (hn::AllTrue(d, is_small)) return small;
   const Exponential e = exponential(d, hn::Mul(hn::Set(d, -2.0), hn::Abs(x)));
   const auto m = hn::Add(hn::Mul(e.power, e.q), hn::Sub(e.power, hn::Set(d, 1.0)));
-  return hn::CopySign(hn::Div(m, hn::Add(hn::Set(d, 2.0), m)), x);
+  return hn::IfThenElse(is_small, small, hn::CopySign(hn::Div(m, hn::Add(hn::Set(d, 2.0), m)), x));
 }
 
 // (x - low) / (high - low), or 0 where there is nothing between.
 HWY_INLINE V normed(D d, V x, double low, double high) {
   if (!(high > low)) return hn::Zero(d);
-  return hn::Div(hn::Sub(x, hn::Set(d, low)), hn::Set(d, high - low));
+  const auto above = hn::Sub(x, hn::Set(d, low));
+  const double by = 1 / (high - low);  // a division takes as long as ten multiplications
+  return by <= std::numeric_limits<double>::max() ? hn::Mul(above, hn::Set(d, by))
+                                                  : hn::Div(above, hn::Set(d, high - low));
 }
 
 constexpr std::size_t kMostLanes = hn::MaxLanes(D());
@@ -148,14 +178,14 @@ class Place {
       for (std::size_t j = i; j < tasks_; ++j) {
         const std::size_t pair = i * tasks_ + j;
         const auto norm = normed(d_, hn::Mul(at(change_, i), at(change_, j)), c_.pair_low[pair], c_.pair_high[pair]);
-        const auto term = hn::Div(exp_of(d_, hn::Sub(norm, one)), hn::Set(d_, c_.pair_sum[pair]));
+        const auto term = hn::Mul(exp_of(d_, hn::Sub(norm, one)), hn::Set(d_, 1 / c_.pair_sum[pair]));
         put(score_, i, hn::Add(at(score_, i), term));
         if (j > i) put(score_, j, hn::Add(at(score_, j), term));
         if (j == i) put(normed_, i, norm);
       }
     for (std::size_t k = 0; k < tasks_; ++k) {
       const auto intra = exp_of(d_, hn::Mul(hn::Set(d_, c_.sharpness), hn::Sub(at(normed_, k), one)));
-      put(score_, k, hn::Mul(hn::Div(intra, hn::Set(d_, c_.self_sum[k])), at(score_, k)));
+      put(score_, k, hn::Mul(hn::Mul(intra, hn::Set(d_, 1 / c_.self_sum[k])), at(score_, k)));
     }
   }
 
@@ -188,7 +218,7 @@ void mean(const Competition& c, const double* factors, double* const* rows, std:
       auto height = score;
       auto kept = hn::Ge(score, threshold);
       if (c.rule == Competing::kCode) {
-        height = hn::Div(hn::Sub(score, threshold), hn::Set(d, c.most[k] - c.threshold[k]));
+        height = hn::Mul(hn::Sub(score, threshold), hn::Set(d, 1 / (c.most[k] - c.threshold[k])));
         kept = hn::Gt(score, threshold);
       }
       sum = hn::Add(sum, hn::IfThenElseZero(kept, hn::Mul(height, change)));
@@ -201,6 +231,18 @@ void mean(const Competition& c, const double* factors, double* const* rows, std:
     result = hn::IfThenElse(hn::Lt(result, least), least, result);
     result = hn::IfThenElse(hn::Gt(result, most), most, result);
     store_some(hn::IfThenElseZero(any, result), d, out + i, count);
+  });
+}
+
+void ranked(double* values, std::int64_t n) {
+  const D d;
+  const hn::RebindToSigned<D> bits;
+  const auto one = hn::Set(bits, kOne);
+  vectors(d, n, [&](std::int64_t i, std::size_t count) HWY_ATTR {
+    const auto value = load_some(d, values + i, count);
+    const auto magnitude = hn::BitCast(bits, hn::Abs(value));
+    const auto below = hn::BitCast(d, hn::Sub(one, magnitude)), above = hn::BitCast(d, hn::Add(one, magnitude));
+    store_some(hn::IfThenElse(hn::Lt(value, hn::Zero(d)), below, above), d, values + i, count);
   });
 }
 
@@ -243,6 +285,7 @@ namespace solera::weights {
 
 HWY_EXPORT(scores);
 HWY_EXPORT(mean);
+HWY_EXPORT(ranked);
 HWY_EXPORT(extremes);
 HWY_EXPORT(terms);
 
@@ -252,6 +295,12 @@ void competition_scores(const Competition& competition, std::span<double* const>
 void competition_mean(const Competition& competition, std::span<const double> factors, std::span<double* const> rows,
                       std::int64_t n, double* out) {
   HWY_DYNAMIC_DISPATCH(mean)(competition, factors.data(), rows.data(), n, out);
+}
+void scores_as_magnitudes(double* scores, std::int64_t n) { HWY_DYNAMIC_DISPATCH(ranked)(scores, n); }
+double magnitude_as_score(double magnitude) {
+  constexpr auto kOne = std::bit_cast<std::int64_t>(1.0);
+  const std::int64_t bits = std::bit_cast<std::int64_t>(magnitude) - kOne;
+  return bits < 0 ? -std::bit_cast<double>(-bits) : std::bit_cast<double>(bits);
 }
 void product_extremes(const double* a, const double* b, std::int64_t n, double& low, double& high) {
   HWY_DYNAMIC_DISPATCH(extremes)(a, b, n, &low, &high);

@@ -30,6 +30,10 @@ struct Competition {
 // The scores of entries, in place: B e^-N (over N for kPairwiseTanh) in [-1, 1], -1 where one is no number, or beta.
 void competition_scores(const Competition& competition, std::span<double* const> rows, std::int64_t n);
 
+// Scores in [-1, 1] as numbers from 0 on, in the same order, and back: selection knows magnitudes.
+void scores_as_magnitudes(double* scores, std::int64_t n);
+double magnitude_as_score(double magnitude);
+
 // out = the mean of the changes that are merged, factors[i] times task i's, weighed by their scores' height above the
 // threshold (kCode) or by the scores from the threshold on (kPaper); 0 where no score is.
 void competition_mean(const Competition& competition, std::span<const double> factors, std::span<double* const> rows,

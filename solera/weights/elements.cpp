@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -10,6 +9,7 @@
 #include "solera/base/error.h"
 #include "solera/weights/simd.h"
 #include "solera/weights/vector.h"
+#include "solera/weights/widths.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "solera/weights/elements.cpp"
@@ -349,19 +349,6 @@ void store_rare(DType dtype, const T* source, std::int64_t n, std::byte* target)
   }
 }
 
-// float64 to a half goes through float32 rounded to odd: the last bit is sticky, so that the second rounding is right.
-float to_float_odd(double value) {
-  auto result = static_cast<float>(value);
-  if (std::isfinite(result) && static_cast<double>(result) != value) {
-    auto bits = std::bit_cast<std::uint32_t>(result);
-    if (std::abs(static_cast<double>(result)) > std::abs(value)) --bits;
-    result = std::bit_cast<float>(bits | 1u);
-  } else if (std::isinf(result) && std::isfinite(value)) {
-    result = std::copysign(std::numeric_limits<float>::max(), result);
-  }
-  return result;
-}
-
 constexpr std::int64_t kPiece = 1024;
 
 }  // namespace
@@ -380,16 +367,29 @@ bool load(DType dtype, const std::byte* source, std::int64_t n, float* target) {
   }
 }
 
-bool load(DType dtype, const std::byte* source, std::int64_t n, double* target) {
-  if (dtype != DType::kBF16 && dtype != DType::kF16) return load_rare(dtype, source, n, target);
+namespace {
+
+bool is_half(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16; }
+
+// use(values, first, count) for halves as float32, piece by piece. Are all finite?
+template <class Use>
+bool for_pieces(DType dtype, const std::byte* source, std::int64_t n, Use use) {
   bool finite = true;
   float piece[kPiece];
   for (std::int64_t i = 0; i < n; i += kPiece) {
     const std::int64_t count = std::min(kPiece, n - i);
     finite = load(dtype, source + 2 * i, count, piece) && finite;
-    std::copy_n(piece, count, target + i);
+    use(piece, i, count);
   }
   return finite;
+}
+
+}  // namespace
+
+bool load(DType dtype, const std::byte* source, std::int64_t n, double* target) {
+  if (!is_half(dtype)) return load_rare(dtype, source, n, target);
+  return for_pieces(dtype, source, n,
+                    [&](const float* piece, std::int64_t i, std::int64_t count) { widen(piece, count, target + i); });
 }
 
 bool load_change(DType dtype, const std::byte* source, const float* base, std::int64_t n, float* target) {
@@ -410,6 +410,10 @@ bool load_change(DType dtype, const std::byte* source, const float* base, std::i
 }
 
 bool load_change(DType dtype, const std::byte* source, const double* base, std::int64_t n, double* target) {
+  const auto less_base = [&](const float* piece, std::int64_t i, std::int64_t count) {
+    widen_change(piece, base + i, count, target + i);
+  };
+  if (is_half(dtype)) return for_pieces(dtype, source, n, less_base);
   const bool finite = load(dtype, source, n, target);
   difference(target, base, n, target);
   return finite;
@@ -431,11 +435,11 @@ void store(DType dtype, const float* source, std::int64_t n, std::byte* target) 
 }
 
 void store(DType dtype, const double* source, std::int64_t n, std::byte* target) {
-  if (dtype != DType::kBF16 && dtype != DType::kF16) return store_rare(dtype, source, n, target);
+  if (!is_half(dtype)) return store_rare(dtype, source, n, target);
   float piece[kPiece];
   for (std::int64_t i = 0; i < n; i += kPiece) {
     const std::int64_t count = std::min(kPiece, n - i);
-    std::transform(source + i, source + i + count, piece, to_float_odd);
+    narrow_to_odd(source + i, count, piece);
     store(dtype, piece, count, target + 2 * i);
   }
 }

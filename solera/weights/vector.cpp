@@ -109,50 +109,53 @@ void add_scaled_band_t(T c, T low, T high, const T* v, std::int64_t n, T* sum) {
 }
 
 // Where vectors are compressed in a register (AVX-512), doing so always beats a branch that a fifth of them takes and
-// no predictor foresees.
-constexpr bool kCompresses = HWY_TARGET <= HWY_AVX3;
+// no predictor foresees. Those of eight doubles take it less often.
+template <class T>
+constexpr bool kCompresses = HWY_TARGET <= HWY_AVX3 && sizeof(T) == 4;
 
-// First all of the band, its ends included, then the ends are counted and taken out of what is a short list.
+// First all of the band above its low end, which may be a value that half of a tensor has (0), then the high end is
+// taken out of what is a short list.
 template <class T>
 BandCount count_band_t(const T* v, T low, T high, std::int64_t n, T* between) {
   const hn::ScalableTag<T> d;
   const auto lo = hn::Set(d, low), hi = hn::Set(d, high);
+  const auto number = [&](auto mask) HWY_ATTR { return static_cast<std::int64_t>(hn::CountTrue(d, mask)); };
   const auto put = [&](auto values, auto mask, std::int64_t at) HWY_ATTR {
     // A whole store stays inside, since at <= i, and is faster than CompressStore's masked one.
-    hn::StoreU(hn::Compress(values, mask), d, between + at);
-    return static_cast<std::int64_t>(hn::CountTrue(d, mask));
+    hn::StoreU(compressed(d, values, mask), d, between + at);
+    return number(mask);
   };
-  std::int64_t above = 0, found = 0;
+  std::int64_t above = 0, found = 0, at_low = 0, at_high = 0, inside = 0;
   sweep(
       d, n,
       [&](std::int64_t i) {
         const auto magnitude = hn::Abs(hn::LoadU(d, v + i));
-        const auto over = hn::Gt(magnitude, hi), band = hn::AndNot(over, hn::Ge(magnitude, lo));
-        above += static_cast<std::int64_t>(hn::CountTrue(d, over));
-        if (kCompresses || !hn::AllFalse(d, band)) found += put(magnitude, band, found);
+        const auto over = hn::Gt(magnitude, hi), band = hn::AndNot(over, hn::Gt(magnitude, lo));
+        above += number(over);
+        at_low += number(hn::Eq(magnitude, lo));
+        if (kCompresses<T> || !hn::AllFalse(d, band)) found += put(magnitude, band, found);
       },
       [&](std::int64_t i) {
         const T magnitude = std::abs(v[i]);
         above += magnitude > high;
-        if (magnitude >= low && magnitude <= high) between[found++] = magnitude;
+        at_low += magnitude == low;
+        if (magnitude > low && magnitude <= high) between[found++] = magnitude;
       });
-  std::int64_t at_high = 0, at_low = 0, inside = 0;
+  if (low == high) return {above, at_low, 0, 0};  // one value is counted once
   sweep(
       d, found,
       [&](std::int64_t i) {
         const auto magnitude = hn::LoadU(d, between + i);
-        const auto is_high = hn::Eq(magnitude, hi), is_low = hn::Eq(magnitude, lo);
-        at_high += static_cast<std::int64_t>(hn::CountTrue(d, is_high));
-        at_low += static_cast<std::int64_t>(hn::CountTrue(d, is_low));
-        inside += put(magnitude, hn::Not(hn::Or(is_high, is_low)), inside);
+        const auto is_high = hn::Eq(magnitude, hi);
+        at_high += number(is_high);
+        inside += put(magnitude, hn::Not(is_high), inside);
       },
       [&](std::int64_t i) {
         const T magnitude = between[i];
         at_high += magnitude == high;
-        at_low += magnitude == low;
-        if (magnitude != high && magnitude != low) between[inside++] = magnitude;
+        if (magnitude != high) between[inside++] = magnitude;
       });
-  return {above, at_high, inside, low == high ? 0 : at_low};  // one value is counted once
+  return {above, at_high, inside, at_low};
 }
 
 template <class T>

@@ -1,7 +1,6 @@
 #include "solera/merge/methods/pcb.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -36,44 +35,35 @@ void require_some_kept(const PcbParams& params, std::int64_t n, const std::strin
                     where, n == 1 ? "--exclude it or use granularity: model" : cat("give more than 1/", n));
 }
 
-// Scores in [-1, 1] as numbers from 0 on, in the same order, and back: selection knows magnitudes.
-constexpr std::int64_t kOne = std::bit_cast<std::int64_t>(1.0);
-double as_magnitude(double score) {
-  const auto bits = std::bit_cast<std::int64_t>(std::abs(score));
-  return std::bit_cast<double>(score < 0 ? kOne - bits : kOne + bits);
-}
-double as_score(double magnitude) {
-  const std::int64_t bits = std::bit_cast<std::int64_t>(magnitude) - kOne;
-  return bits < 0 ? -std::bit_cast<double>(-bits) : std::bit_cast<double>(bits);
+// Every task's magnitudes must have two values at least.
+void require_range(const ChangeGroup& group, std::size_t task, double low, double high, double clamp) {
+  if (high > low) return;
+  throw input_error(cat("the changes of ", group.name(task), " have all the same magnitude, ", high,
+                        clamp > 0 ? cat(", with clamp ", number_text(clamp)) : ""),
+                    group.where(), clamp > 0 ? "lower clamp, or leave the model out" : "leave it out");
 }
 
-// The largest magnitude of every task.
-void require_changes(const ChangeGroup& group, std::span<const double> largest) {
-  for (std::size_t i = 0; i < largest.size(); ++i)
-    if (largest[i] == 0) throw input_error(cat(group.name(i), " equals the base"), group.where(), "leave it out");
+void require_change(const ChangeGroup& group, std::size_t task, double largest) {
+  if (largest == 0) throw input_error(cat(group.name(task), " equals the base"), group.where(), "leave it out");
 }
 
 void measure_magnitudes(ChangeGroup& group, const PcbParams& params, Competition& c) {
   const std::int64_t n = group.entries();
   std::vector<RankRequest> requests;
   for (std::size_t i = 0; i < group.tasks(); ++i) {
-    requests.push_back({i, 1});
     requests.push_back({i, n - floor_count(params.clamp, n), true});
     requests.push_back({i, 1 + ceil_count(params.clamp, n), true});
   }
   const auto values = group.magnitudes(requests);
-  std::vector<double> largest;
   for (std::size_t i = 0; i < group.tasks(); ++i) {
-    largest.push_back(values[3 * i]);
-    c.low.push_back(values[3 * i + 1]);
-    c.high.push_back(values[3 * i + 2]);
+    c.low.push_back(values[2 * i]);
+    c.high.push_back(values[2 * i + 1]);
+    if (c.high[i] == 0) {
+      const RankRequest first[] = {{i, 1}};
+      require_change(group, i, group.magnitudes(first)[0]);
+    }
   }
-  require_changes(group, largest);
-  for (std::size_t i = 0; i < group.tasks(); ++i)
-    if (!(c.high[i] > c.low[i]))
-      throw input_error(cat("the changes of ", group.name(i), " have all the same magnitude, ", c.high[i],
-                            params.clamp > 0 ? cat(", with clamp ", number_text(params.clamp)) : ""),
-                        group.where(), params.clamp > 0 ? "lower clamp, or leave the model out" : "leave it out");
+  for (std::size_t i = 0; i < group.tasks(); ++i) require_range(group, i, c.low[i], c.high[i], params.clamp);
 }
 
 // f(i, j, place of the pair in a triangle) for i <= j.
@@ -108,13 +98,10 @@ void measure_products(ChangeGroup& group, Competition& c) {
     c.pair_low[i * tasks + j] = c.pair_low[j * tasks + i] = extremes[at];
     c.pair_high[i * tasks + j] = c.pair_high[j * tasks + i] = extremes[pairs + at];
   });
-  std::vector<double> largest;
-  for (std::size_t i = 0; i < tasks; ++i) largest.push_back(c.pair_high[i * tasks + i]);
-  require_changes(group, largest);
+  const auto end_of = [&](const std::vector<double>& ends, std::size_t i) { return ends[i * tasks + i]; };
+  for (std::size_t i = 0; i < tasks; ++i) require_change(group, i, end_of(c.pair_high, i));
   for (std::size_t i = 0; i < tasks; ++i)
-    if (!(c.pair_high[i * tasks + i] > c.pair_low[i * tasks + i]))
-      throw input_error(cat("the changes of ", group.name(i), " have all the same magnitude, ", std::sqrt(largest[i])),
-                        group.where(), "leave it out");
+    require_range(group, i, std::sqrt(end_of(c.pair_low, i)), std::sqrt(end_of(c.pair_high, i)), 0);
 
   const Numbers sums = group.fold(
       Numbers(pairs + tasks, 0.0),
@@ -160,12 +147,12 @@ Competition measure(ChangeGroup& group, const PcbParams& params, std::size_t mod
   const auto write = [&](Rows rows, std::int64_t count) {
     weights::competition_scores(c, rows, count);
     if (code)
-      for (double* row : rows) std::transform(row, row + count, row, as_magnitude);
+      for (double* row : rows) weights::scores_as_magnitudes(row, count);
   };
   const auto values = group.scores(write, requests);
   for (std::size_t i = 0; i < group.tasks(); ++i) {
-    c.threshold[i] = code ? as_score(values[2 * i]) : values[2 * i];
-    c.most[i] = code ? as_score(values[2 * i + 1]) : values[2 * i + 1];
+    c.threshold[i] = code ? weights::magnitude_as_score(values[2 * i]) : values[2 * i];
+    c.most[i] = code ? weights::magnitude_as_score(values[2 * i + 1]) : values[2 * i + 1];
     if (code && !(c.most[i] > c.threshold[i]))
       throw input_error(cat("the best scores of ", group.name(i), " tie, so that density ", number_text(params.density),
                             " keeps none of ", n, " entries"),
