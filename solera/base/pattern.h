@@ -15,7 +15,7 @@ namespace solera {
 
 class Pattern {
  public:
-  explicit Pattern(std::string text);  // throws Error (usage): an unclosed set, a bad regular expression
+  explicit Pattern(std::string text);         // throws Error (usage): an unclosed set, a bad regular expression
   bool matches(std::string_view name) const;  // throws Error (usage) where an expression takes millions of steps
   const std::string& text() const { return text_; }
 

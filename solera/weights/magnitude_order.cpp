@@ -55,7 +55,7 @@ std::span<const std::uint32_t> MagnitudeOrder<T>::sort(std::span<const T> values
 
 template <class T>
 std::uint64_t MagnitudeOrder<T>::bytes(std::int64_t n) {
-  return static_cast<std::uint64_t>(n) * (sizeof(Entry) + 4) + (MagnitudeBuckets<T>::kMost + 1) * 4;
+  return static_cast<std::uint64_t>(n) * (sizeof(Entry) + 4) + (BucketWidth::kMost + 1) * 4;
 }
 
 template class MagnitudeOrder<float>;

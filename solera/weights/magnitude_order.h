@@ -17,17 +17,25 @@
 
 namespace solera::weights {
 
-// Which of those buckets a magnitude is in, the largest ones in bucket 0.
-template <class T>
-struct MagnitudeBuckets {
+// How many buckets of what width for so many entries, whose type has so many bits of mantissa.
+struct BucketWidth {
   static constexpr int kBinades = 4;              // log2 of the powers of two that have buckets of their own
   static constexpr std::size_t kMost = 1u << 12;  // buckets
 
-  explicit MagnitudeBuckets(std::span<const T> values) {
-    for (const T value : values) top = std::max(top, bits(value));
-    const int width = std::clamp(static_cast<int>(std::bit_width(values.size())) - 1, 4, std::countr_zero(kMost));
-    shift = (sizeof(T) == 4 ? 23 : 52) + kBinades - width;
+  BucketWidth(std::size_t entries, int mantissa) {
+    const int width = std::clamp(static_cast<int>(std::bit_width(entries)) - 1, 4, std::countr_zero(kMost));
+    shift = mantissa + kBinades - width;
     count = std::size_t{1} << width;
+  }
+  int shift;
+  std::size_t count;
+};
+
+// Which of those buckets a magnitude is in, the largest ones in bucket 0.
+template <class T>
+struct MagnitudeBuckets : BucketWidth {
+  explicit MagnitudeBuckets(std::span<const T> values) : BucketWidth(values.size(), sizeof(T) == 4 ? 23 : 52) {
+    for (const T value : values) top = std::max(top, bits(value));
   }
 
   static std::uint64_t bits(T value) {
@@ -38,8 +46,6 @@ struct MagnitudeBuckets {
   }
 
   std::uint64_t top = 0;  // the largest magnitude's bits
-  int shift = 0;
-  std::size_t count = 0;
 };
 
 template <class T>

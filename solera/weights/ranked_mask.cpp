@@ -5,79 +5,210 @@
 #include <cmath>
 #include <type_traits>
 
+#include "solera/weights/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "solera/weights/ranked_mask.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "solera/weights/sweep.inc"
+
+#ifndef SOLERA_WEIGHTS_RANKED_MASK_LISTS
+#define SOLERA_WEIGHTS_RANKED_MASK_LISTS
+namespace solera::weights {
+struct Lists {
+  std::int64_t nonzero = 0, candidates = 0;  // their lengths
+};
+}  // namespace solera::weights
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace solera::weights::HWY_NAMESPACE {
+
+using D = hn::ScalableTag<std::uint32_t>;
+
+// The largest magnitude's bits; all magnitudes.
+std::uint32_t magnitudes(const float* values, std::int64_t n, float* out) {
+  const D d;
+  const hn::RebindToFloat<D> df;
+  auto top = hn::Zero(d);
+  std::uint32_t rest = 0;
+  sweep(
+      d, n,
+      [&](std::int64_t i) HWY_ATTR {
+        const auto magnitude = hn::Abs(hn::LoadU(df, values + i));
+        hn::StoreU(magnitude, df, out + i);
+        top = hn::Max(top, hn::BitCast(d, magnitude));
+      },
+      [&](std::int64_t i) {
+        out[i] = std::abs(values[i]);
+        rest = std::max(rest, std::bit_cast<std::uint32_t>(out[i]));
+      });
+  return std::max(rest, hn::GetLane(hn::MaxOfLanes(d, top)));
+}
+
+// Zeroes what no rank keeps, and lists the bits of what is not 0 and the places of those of them whose draws are
+// neither below `sure` nor above `most`.
+Lists part(const std::uint16_t* halves, std::uint32_t sure, std::uint32_t most, const float* magnitudes, std::int64_t n,
+           float* values, std::uint32_t* bits, std::uint32_t* candidates) {
+  const D d;
+  const hn::RebindToFloat<D> df;
+  const hn::Rebind<std::uint16_t, D> dh;
+  const auto zero = hn::Zero(d), low = hn::Set(d, sure), high = hn::Set(d, most);
+  Lists lists;
+  sweep(
+      d, n,
+      [&](std::int64_t i) HWY_ATTR {
+        const auto word = hn::BitCast(d, hn::LoadU(df, magnitudes + i));
+        const auto half = hn::PromoteTo(d, hn::LoadU(dh, halves + i));
+        const auto counts = hn::Ne(word, zero), possible = hn::Not(hn::Gt(half, high));
+        hn::StoreU(hn::IfThenElseZero(hn::RebindMask(df, possible), hn::LoadU(df, values + i)), df, values + i);
+        hn::StoreU(hn::Compress(word, counts), d, bits + lists.nonzero);
+        lists.nonzero += static_cast<std::int64_t>(hn::CountTrue(d, counts));
+        const auto open = hn::And(hn::And(counts, possible), hn::Not(hn::Lt(half, low)));
+        hn::StoreU(hn::Compress(hn::Iota(d, static_cast<std::uint32_t>(i)), open), d, candidates + lists.candidates);
+        lists.candidates += static_cast<std::int64_t>(hn::CountTrue(d, open));
+      },
+      [&](std::int64_t i) {
+        const auto word = std::bit_cast<std::uint32_t>(magnitudes[i]);
+        const std::uint32_t half = halves[i];
+        if (half > most) values[i] = 0;
+        if (word == 0) return;
+        bits[lists.nonzero++] = word;
+        if (half >= sure && half <= most) candidates[lists.candidates++] = static_cast<std::uint32_t>(i);
+      });
+  return lists;
+}
+
+void bucket(const std::uint32_t* bits, std::int64_t n, std::uint32_t top, int shift, std::uint32_t last,
+            std::uint32_t* buckets) {
+  const D d;
+  const auto from = hn::Set(d, top), most = hn::Set(d, last);
+  sweep(
+      d, n,
+      [&](std::int64_t i) HWY_ATTR {
+        const auto below = hn::ShiftRightSame(hn::Sub(from, hn::LoadU(d, bits + i)), shift);
+        hn::StoreU(hn::Min(below, most), d, buckets + i);
+      },
+      [&](std::int64_t i) { buckets[i] = std::min((top - bits[i]) >> shift, last); });
+}
+
+// How many are above the value, or equal to it.
+std::uint32_t count_above(const std::uint32_t* bits, std::int64_t n, std::uint32_t value) {
+  const D d;
+  const auto than = hn::Set(d, value);
+  std::uint32_t count = 0;
+  sweep(
+      d, n,
+      [&](std::int64_t i)
+          HWY_ATTR { count += static_cast<std::uint32_t>(hn::CountTrue(d, hn::Gt(hn::LoadU(d, bits + i), than))); },
+      [&](std::int64_t i) { count += bits[i] > value; });
+  return count;
+}
+std::uint32_t count_equal(const float* magnitudes, std::int64_t n, float value) {
+  const hn::ScalableTag<float> d;
+  const auto to = hn::Set(d, value);
+  std::uint32_t count = 0;
+  sweep(
+      d, n,
+      [&](std::int64_t i)
+          HWY_ATTR { count += static_cast<std::uint32_t>(hn::CountTrue(d, hn::Eq(hn::LoadU(d, magnitudes + i), to))); },
+      [&](std::int64_t i) { count += magnitudes[i] == value; });
+  return count;
+}
+
+}  // namespace solera::weights::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace solera::weights {
 
 namespace {
-constexpr std::size_t kMostOpen = 48;  // counting out more ranks than these costs more than a sort
+HWY_EXPORT(magnitudes);
+HWY_EXPORT(part);
+HWY_EXPORT(bucket);
+HWY_EXPORT(count_above);
+HWY_EXPORT(count_equal);
+
+constexpr std::size_t kMostOpen = 64;  // counting out more ranks than these costs more than a sort
+constexpr std::size_t kRoom = 64;      // of a vector that is stored whole
 
 // The value or 0 without a branch, which no predictor would foresee.
-template <class T>
-T kept(T value, bool keeps) {
-  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-  return std::bit_cast<T>(static_cast<Bits>(std::bit_cast<Bits>(value) & (Bits{0} - Bits{keeps})));
+float kept(float value, bool keeps) {
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & (std::uint32_t{0} - std::uint32_t{keeps}));
 }
 }  // namespace
 
 template <class T>
-void RankedMask<T>::keep_sorted(std::span<const std::uint32_t> draws, std::span<const std::uint32_t> thresholds,
+void RankedMask<T>::keep_sorted(const RandomStream& stream, std::int64_t first,
+                                std::span<const std::uint32_t> thresholds, std::span<const T> magnitudes,
                                 std::span<T> values) {
-  const auto order = order_.sort(values);
-  for (std::size_t rank = 0; rank < values.size(); ++rank)
-    if (draws[order[rank]] >= thresholds[rank]) values[order[rank]] = 0;
+  const auto order = order_.sort(magnitudes);
+  for (std::size_t rank = 0; rank < values.size(); ++rank) {
+    const std::uint32_t at = order[rank];
+    if (!is_below(stream, first + at, halves_[at], thresholds[rank])) values[at] = 0;
+  }
 }
 
 template <class T>
-void RankedMask<T>::keep(std::span<const std::uint32_t> draws, std::span<const std::uint32_t> thresholds,
+void RankedMask<T>::keep(const RandomStream& stream, std::int64_t first, std::span<const std::uint32_t> thresholds,
                          std::span<T> values) {
   const std::size_t n = values.size();
-  if (n < 64) return keep_sorted(draws, thresholds, values);
-  const MagnitudeBuckets<T> buckets(values);
-  buckets_.resize(n);
-  starts_.assign(buckets.count + 1, 0);
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::size_t bucket = buckets.of(values[i]);
-    buckets_[i] = static_cast<std::uint16_t>(bucket);
-    ++starts_[bucket + 1];
-  }
-  for (std::size_t b = 1; b <= buckets.count; ++b) starts_[b] += starts_[b - 1];
-  bounds_.resize(buckets.count);
-  for (std::size_t b = 0; b < buckets.count; ++b)
-    if (starts_[b] < starts_[b + 1]) bounds_[b] = {thresholds[starts_[b + 1] - 1], thresholds[starts_[b]]};
-  open_.resize(n);
-  std::size_t open = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const Bounds bounds = bounds_[buckets_[i]];
-    open_[open] = static_cast<std::uint32_t>(i);
-    open += static_cast<std::size_t>(draws[i] >= bounds.surely) & static_cast<std::size_t>(draws[i] < bounds.possibly) &
-            static_cast<std::size_t>(values[i] != 0);
-  }
-  if (open > kMostOpen) return keep_sorted(draws, thresholds, values);
-  ranks_.resize(kMostOpen);
-  for (std::size_t k = 0; k < open; ++k) {
-    const std::size_t at = open_[k];
-    const std::uint16_t bucket = buckets_[at];
-    const T magnitude = std::abs(values[at]);
-    std::uint32_t rank = starts_[bucket];
-    for (std::size_t i = 0; i < n; ++i) {
-      if (buckets_[i] != bucket) continue;
-      const T other = std::abs(values[i]);
-      rank += other > magnitude || (other == magnitude && i < at);
+  halves_.resize(n);
+  upper_halves(stream, first, halves_);
+  if (sizeof(T) == 8 || n < 64) return keep_sorted(stream, first, thresholds, values, values);
+  if constexpr (std::is_same_v<T, float>) {
+    const auto count = static_cast<std::int64_t>(n);
+    magnitudes_.resize(n);
+    for (auto* list : {&bits_, &candidates_}) list->resize(n + kRoom);
+    const std::uint32_t top = HWY_DYNAMIC_DISPATCH(magnitudes)(values.data(), count, magnitudes_.data());
+    const auto lists =
+        HWY_DYNAMIC_DISPATCH(part)(halves_.data(), thresholds.back() >> 16, thresholds.front() >> 16,
+                                   magnitudes_.data(), count, values.data(), bits_.data(), candidates_.data());
+    if (lists.candidates == 0) return;
+
+    const BucketWidth width(static_cast<std::size_t>(lists.nonzero), 23);
+    const auto last = static_cast<std::uint32_t>(width.count - 1);
+    buckets_.resize(n);
+    HWY_DYNAMIC_DISPATCH(bucket)(bits_.data(), lists.nonzero, top, width.shift, last, buckets_.data());
+    starts_.assign(width.count + 1, 0);
+    for (std::int64_t i = 0; i < lists.nonzero; ++i) ++starts_[buckets_[static_cast<std::size_t>(i)] + 1];
+    for (std::size_t b = 1; b <= width.count; ++b) starts_[b] += starts_[b - 1];
+
+    const std::span<const std::uint32_t> candidates(candidates_.data(), static_cast<std::size_t>(lists.candidates));
+    open_.resize(candidates.size() + 1);
+    std::size_t open = 0;
+    for (const std::uint32_t at : candidates) {
+      const std::uint32_t bucket = std::min((top - std::bit_cast<std::uint32_t>(magnitudes_[at])) >> width.shift, last);
+      const std::uint32_t surely = thresholds[starts_[bucket + 1] - 1] >> 16,
+                          possibly = thresholds[starts_[bucket]] >> 16;
+      const std::uint32_t half = halves_[at];
+      open_[open] = at;
+      open += static_cast<std::size_t>(half >= surely) & static_cast<std::size_t>(half <= possibly);
+      values[at] = kept(values[at], half <= possibly);
     }
-    ranks_[k] = rank;
+    if (open > kMostOpen) return keep_sorted(stream, first, thresholds, magnitudes_, values);
+    for (std::size_t k = 0; k < open; ++k) {
+      const std::uint32_t at = open_[k];
+      const float magnitude = magnitudes_[at];
+      const std::uint32_t rank =
+          HWY_DYNAMIC_DISPATCH(count_above)(bits_.data(), lists.nonzero, std::bit_cast<std::uint32_t>(magnitude)) +
+          HWY_DYNAMIC_DISPATCH(count_equal)(magnitudes_.data(), at, magnitude);
+      if (!is_below(stream, first + at, halves_[at], thresholds[rank])) values[at] = 0;
+    }
   }
-  for (std::size_t i = 0; i < n; ++i) values[i] = kept(values[i], draws[i] < bounds_[buckets_[i]].possibly);
-  for (std::size_t k = 0; k < open; ++k)
-    if (draws[open_[k]] >= thresholds[ranks_[k]]) values[open_[k]] = 0;
 }
 
 template <class T>
 std::uint64_t RankedMask<T>::bytes(std::int64_t n) {
-  constexpr std::uint64_t kPerBucket = sizeof(std::uint32_t) + sizeof(Bounds), kPerEntry = 6;
+  constexpr std::uint64_t kPerEntry = sizeof(std::uint16_t) + sizeof(T) + 4 * sizeof(std::uint32_t);
   return MagnitudeOrder<T>::bytes(n) + static_cast<std::uint64_t>(n) * kPerEntry +
-         MagnitudeBuckets<T>::kMost * kPerBucket;
+         BucketWidth::kMost * sizeof(std::uint32_t);
 }
 
 template class RankedMask<float>;
 template class RankedMask<double>;
 
 }  // namespace solera::weights
+#endif  // HWY_ONCE

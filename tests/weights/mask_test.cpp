@@ -58,7 +58,7 @@ void expect_the_streams_draws(std::uint64_t first, std::size_t n) {
   keep_random<T>(stream, kP, static_cast<std::int64_t>(first), kept, 3);
   add_random<T>(stream, kP, static_cast<std::int64_t>(first), 3, values, sum.data());
   for (std::size_t i = 0; i < n; ++i) {
-    const T expected = stream.u32(first + i) < draw_threshold(kP) ? 3 * values[i] : 0;
+    const T expected = draw_of(stream, static_cast<std::int64_t>(first + i)) < draw_threshold(kP) ? 3 * values[i] : 0;
     ASSERT_EQ(kept[i], expected) << first << " + " << i;
     ASSERT_EQ(sum[i], 1 + expected) << first << " + " << i;
   }
@@ -77,20 +77,37 @@ TEST(Mask, DrawsAreTheStreamsOnEveryCpu) {
   pin_simd_target("");
 }
 
-TEST(Mask, EveryEntryMayHaveAThresholdOfItsOwn) {
-  const RandomStream stream({.seed = 7, .purpose = "test.draws", .name = "w"});
+// Probabilities so near to each other that draws between them have one upper half, or so near to 0 or 1 that theirs is
+// the first or the last.
+TEST(Mask, LowerHalvesDecideWhereUpperOnesTie) {
+  const RandomStream stream({.seed = 8, .purpose = "test.draws", .name = "w"});
+  constexpr std::int64_t kN = 400000;
+  std::vector<std::uint32_t> draws(kN);
+  for (std::int64_t i = 0; i < kN; ++i) draws[static_cast<std::size_t>(i)] = draw_of(stream, i);
+  for (const double p : {0x1p-20, 0x1.8p-17, 0x1p-16, 0.25 + 0x1p-17, 1 - 0x1.8p-17, 1 - 0x1p-20}) {
+    std::vector<float> values(kN, 1.0f);
+    keep_random<float>(stream, p, 0, values);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      ASSERT_EQ(values[i], draws[i] < draw_threshold(p) ? 1.0f : 0.0f) << p;
+  }
+}
+
+template <class T>
+void expect_noted(std::size_t n) {
+  std::vector<T> values(n), others(n, T(3));
+  for (std::size_t i = 0; i < n; ++i) values[i] = i * i % 3 == 1 ? T(-1) : T(0);
+  std::vector<std::uint8_t> bits((n + 7) / 8, 0xFF);
+  note_nonzero<T>(values, bits.data());
+  keep_noted<T>(bits.data(), T(2), others);
+  for (std::size_t i = 0; i < n; ++i) ASSERT_EQ(others[i], values[i] != 0 ? T(6) : T(0)) << n << " " << i;
+}
+
+TEST(Mask, NotedMasksAreWhatTheyWere) {
   for (const std::string& target : simd_targets()) {
     pin_simd_target(target);
-    std::vector<std::uint32_t> thresholds(300);
-    for (std::size_t i = 0; i < thresholds.size(); ++i) thresholds[i] = draw_threshold(static_cast<double>(i) / 300);
-    std::vector<float> narrow(300, 2);
-    std::vector<double> wide(300, 2);
-    keep_below<float>(stream, thresholds, 11, narrow);
-    keep_below<double>(stream, thresholds, 11, wide);
-    for (std::size_t i = 0; i < 300; ++i) {
-      const double expected = stream.u32(11 + i) < thresholds[i] ? 2 : 0;
-      ASSERT_EQ(narrow[i], expected) << i;
-      ASSERT_EQ(wide[i], expected) << i;
+    for (std::size_t n = 0; n < 70; ++n) {
+      expect_noted<float>(n);
+      expect_noted<double>(n);
     }
   }
   pin_simd_target("");

@@ -1,6 +1,7 @@
 #include "solera/merge/methods/masked.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "solera/base/error.h"
@@ -53,11 +54,25 @@ std::vector<Band<T>> bands_of(const TensorPass& pass, const MaskedMerge& merge) 
   return select_bands<T>(pass.engine, std::span(&segment, 1), ranks);
 }
 
+// Bytes of a tensor's notes; 0 where none are taken: nothing is measured of random masks, or they are too many to keep.
+std::uint64_t notes_memory(const MaskedMerge& merge, std::int64_t elements) {
+  constexpr std::uint64_t kMost = 16 << 20;
+  const auto random = std::count_if(merge.models.begin(), merge.models.end(),
+                                    [](const ModelMask& model) { return model.l1 && model.draw; });
+  if (random == 0 || merge.granularity != Granularity::kTensor) return 0;
+  const std::uint64_t bytes = static_cast<std::uint64_t>(elements) / 8 * merge.models.size();
+  return bytes > kMost ? 0 : std::max<std::uint64_t>(bytes, 1);
+}
+
 template <class T>
 void by_tensor(const TensorPass& pass, const MaskedMerge& merge) {
   if (pass.elements() == 0) return;
   const auto bands = bands_of<T>(pass, merge);
   Masker<T> masker(merge, bands);
+  std::optional<MaskNotes> notes;
+  if (notes_memory(merge, pass.elements()) > 0)
+    masker.set_notes(
+        &notes.emplace(merge.models.size(), pass.elements(), pass.engine.blocking.block, masker.rank_row()));
   if (masker.needs_norms()) masker.set_scales(norms_of<T>(pass, masker).scales(merge));
   if (masker.needs_balance()) masker.set_zero_sign(balance_of<T>(pass, masker) >= 0);
   map_masked<T>(pass, masker);
@@ -99,13 +114,13 @@ MaskContext context_of(const Binding& binding) {
           .warnings = binding.warnings};
 }
 
-void MaskedTensors::add(MaskedMerge merge, std::int64_t row) {
+void MaskedTensors::add(MaskedMerge merge, std::int64_t row, std::int64_t elements) {
   const bool whole = merge.granularity == Granularity::kModel;
   if (!merges_.empty() && whole != (merges_.front().granularity == Granularity::kModel))
     throw usage_error("\"granularity\" is model for some tensors only", "",
                       "give all tensors one, or none of them model");
   const std::int64_t longest = std::max(merge.rank_row, merge.granularity == Granularity::kRow ? row : 0);
-  memory_.push_back(longest > 0 ? row_memory(merge, longest) : 0);
+  memory_.push_back(notes_memory(merge, elements) + (longest > 0 ? row_memory(merge, longest) : 0));
   merges_.push_back(std::move(merge));
 }
 

@@ -85,7 +85,7 @@ MaskContext context_of(const Binding& binding);
 // All tensors of a merge, in the order of their binding.
 class MaskedTensors {
  public:
-  void add(MaskedMerge merge, std::int64_t row);
+  void add(MaskedMerge merge, std::int64_t row, std::int64_t elements);
   bool wants_survey() const;
   void survey(std::span<const TensorPass> passes);
   void survey_state(SurveyState& state) { state(bands_, scales_, zero_is_positive_); }
@@ -120,7 +120,7 @@ class MaskedProgram final : public TypedProgram<Params, ModelParams> {
   void bind(std::size_t index, const Binding& binding) override {
     TypedProgram<Params, ModelParams>::bind(index, binding);
     const MaskContext context = context_of(binding);
-    tensors_.add(rule_(this->params(index), this->models(index), context), context.row);
+    tensors_.add(rule_(this->params(index), this->models(index), context), context.row, context.elements);
   }
   bool wants_survey() const override { return tensors_.wants_survey(); }
   void survey(std::span<const TensorPass> passes) override { tensors_.survey(passes); }

@@ -60,9 +60,9 @@ template <class T>
 struct RankScratch {
   weights::RankedMask<T> mask;
   weights::MagnitudeOrder<T> order;
-  std::vector<std::uint32_t> draws, thresholds;
+  std::vector<std::uint16_t> halves;
   static std::uint64_t bytes(std::int64_t n) {
-    return weights::RankedMask<T>::bytes(n) + weights::MagnitudeOrder<T>::bytes(n) + static_cast<std::uint64_t>(n) * 8;
+    return weights::RankedMask<T>::bytes(n) + weights::MagnitudeOrder<T>::bytes(n) + static_cast<std::uint64_t>(n) * 2;
   }
   static RankScratch& own() {
     static thread_local RankScratch scratch;
@@ -83,6 +83,28 @@ struct Ladder {
   }
   std::vector<std::uint32_t> thresholds;
   std::vector<T> factors;  // none: 1
+};
+
+// Random masks of a tensor that norms are measured with before it is merged: a bit an element and model, so that draws
+// and ranks are found once. Tiles are those of for_tiles(), or rows.
+class MaskNotes {
+ public:
+  MaskNotes(std::size_t models, std::int64_t elements, std::int64_t block, std::int64_t rank_row)
+      : stretch_(rank_row > 0 ? rank_row : block), tile_(rank_row > 0 ? rank_row : weights::kTile) {
+    const std::int64_t stretches = (elements + stretch_ - 1) / stretch_;
+    bits_.assign(models, std::vector<std::uint8_t>(static_cast<std::size_t>(stretches * tiles() * tile_bytes())));
+  }
+  std::uint8_t* at(std::size_t model, std::int64_t first) {
+    const std::int64_t tile = first / stretch_ * tiles() + first % stretch_ / tile_;
+    return bits_[model].data() + tile * tile_bytes();
+  }
+
+ private:
+  std::int64_t tiles() const { return (stretch_ + tile_ - 1) / tile_; }
+  std::int64_t tile_bytes() const { return (tile_ + 7) / 8; }
+
+  std::int64_t stretch_, tile_;
+  std::vector<std::vector<std::uint8_t>> bits_;
 };
 
 // A merge with all that is found out of it before its tiles. Elements of a tile are [first, first + n) of their tensor;
@@ -111,6 +133,7 @@ class Masker {
     });
   }
   void set_scales(std::vector<double> scales) { scales_ = std::move(scales); }
+  void set_notes(MaskNotes* notes) { notes_ = notes; }  // measure() takes them, merge() goes by them
   bool needs_balance() const { return merge_.election && merge_.election->zero_vote == ZeroVote::kMajority; }
   void set_zero_sign(bool positive) { zero_is_positive_ = positive; }
 
@@ -121,6 +144,7 @@ class Masker {
       state.before[t].add_magnitudes(changes[t], n);
       mask(t, first, changes[t], n);
       state.after[t].add_magnitudes(changes[t], n);
+      if (is_noted(t)) weights::note_nonzero<T>(span_of(changes[t], n), notes_->at(t, first));
     }
   }
 
@@ -170,6 +194,8 @@ class Masker {
  private:
   static std::span<T> span_of(T* values, std::int64_t n) { return {values, static_cast<std::size_t>(n)}; }
 
+  bool is_noted(std::size_t t) const { return notes_ && merge_.models[t].l1 && merge_.models[t].draw; }
+
   // Zeroes what model t's mask drops.
   void mask(std::size_t t, std::int64_t first, T* changes, std::int64_t n) const {
     const ModelMask& model = merge_.models[t];
@@ -182,17 +208,15 @@ class Masker {
 
   void mask_row(const RandomMask& draw, const Ladder<T>& ladder, std::int64_t first, std::span<T> row) const {
     RankScratch<T>& scratch = RankScratch<T>::own();
-    if (ladder.factors.empty()) {
-      scratch.draws.resize(row.size());
-      draw.stream.fill_u32(static_cast<std::uint64_t>(first), scratch.draws);
-      return scratch.mask.keep(scratch.draws, ladder.thresholds, row);
-    }
+    if (ladder.factors.empty()) return scratch.mask.keep(draw.stream, first, ladder.thresholds, row);
     const auto order = scratch.order.sort(row);
-    scratch.thresholds.resize(row.size());
-    for (std::size_t rank = 0; rank < row.size(); ++rank) scratch.thresholds[order[rank]] = ladder.thresholds[rank];
-    weights::keep_below(draw.stream, std::span<const std::uint32_t>(scratch.thresholds), first, row);
-    for (std::size_t rank = 0; rank < ladder.factors.size(); ++rank)
-      row[order[rank]] = ladder.factors[rank] * row[order[rank]];
+    scratch.halves.resize(row.size());
+    weights::upper_halves(draw.stream, first, scratch.halves);
+    for (std::size_t rank = 0; rank < row.size(); ++rank) {
+      const std::uint32_t at = order[rank];
+      const bool kept = weights::is_below(draw.stream, first + at, scratch.halves[at], ladder.thresholds[rank]);
+      row[at] = kept ? ladder.factors[rank] * row[at] : T(0);
+    }
   }
 
   void rescale(std::size_t t, T* changes, std::int64_t n) const {
@@ -202,13 +226,15 @@ class Masker {
   void keep(std::int64_t first, std::span<T* const> changes, std::int64_t n) const {
     for (std::size_t t = 0; t < changes.size(); ++t) {
       const ModelMask& model = merge_.models[t];
-      if (model.draw && !model.draw->ranked()) {
+      if (is_noted(t)) {
+        weights::keep_noted(notes_->at(t, first), static_cast<T>(scales_[t]), span_of(changes[t], n));
+      } else if (model.draw && !model.draw->ranked()) {
         weights::keep_random(model.draw->stream, model.draw->density, first, span_of(changes[t], n),
                              static_cast<T>(scales_[t]));
-        continue;
+      } else {
+        mask(t, first, changes[t], n);
+        rescale(t, changes[t], n);
       }
-      mask(t, first, changes[t], n);
-      rescale(t, changes[t], n);
     }
   }
 
@@ -217,6 +243,10 @@ class Masker {
   // sum = sum + what survives, times the weight.
   void add(std::size_t t, std::int64_t first, T* changes, std::int64_t n, T* sum) const {
     const ModelMask& model = merge_.models[t];
+    if (is_noted(t)) {
+      weights::keep_noted(notes_->at(t, first), T(1), span_of(changes, n));
+      return weights::add_scaled(coefficient(t), changes, n, sum);
+    }
     if (!model.draw) return bands_[t].add(segment_, first, n, coefficient(t), changes, sum);
     if (!model.draw->ranked())
       return weights::add_random<T>(model.draw->stream, model.draw->density, first, coefficient(t), span_of(changes, n),
@@ -242,6 +272,7 @@ class Masker {
   std::span<const Band<T>> bands_;
   std::size_t segment_;
   bool zero_is_positive_ = true;
+  MaskNotes* notes_ = nullptr;
 };
 
 }  // namespace solera::merge

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "solera/merge/methods/ties.h"
+#include "solera/weights/draws.h"
 #include "tests/merge/formulas.h"
 
 namespace solera::merge {
@@ -14,7 +15,8 @@ using Mask = std::vector<bool>;
 Mask mask_of(std::uint64_t seed, std::size_t model, double density, std::size_t n) {
   const RandomStream stream = MaskContext{.seed = seed, .tensor = "w"}.stream(model);
   Mask mask;
-  for (std::size_t i = 0; i < n; ++i) mask.push_back(stream.bernoulli(i, density));
+  for (std::size_t i = 0; i < n; ++i)
+    mask.push_back(weights::draw_of(stream, static_cast<std::int64_t>(i)) < weights::draw_threshold(density));
   return mask;
 }
 
