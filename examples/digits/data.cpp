@@ -109,6 +109,28 @@ Digits digits_split(const std::string& split, std::uint64_t seed) {
   return part;
 }
 
+void keep_digits(Digits& digits, const std::string& which) {
+  if (which.empty()) return;
+  std::array<bool, 10> kept{};
+  for (const auto& piece : split(which, ',')) {
+    const auto ends = split(piece, '-');
+    const auto first = parse_int(ends.front()), last = parse_int(ends.back());
+    if (ends.size() > 2 || !first || !last || *first < 0 || *first > *last || *last > 9)
+      throw usage_error(cat("\"", which, "\" is no list of digits"), "", "write it like 0-4 or 1,3,7-9");
+    std::fill(kept.begin() + *first, kept.begin() + *last + 1, true);
+  }
+  Digits rest;
+  for (std::int64_t i = 0; i < digits.count(); ++i) {
+    if (!kept[digits.labels[i]]) continue;
+    const auto image = digits.image(i);
+    rest.pixels.insert(rest.pixels.end(), image.begin(), image.end());
+    rest.labels.push_back(digits.labels[i]);
+    rest.ids.push_back(digits.ids[i]);
+  }
+  if (rest.count() == 0) throw usage_error(cat("none of ", digits.count(), " images is of the digits ", which));
+  digits = std::move(rest);
+}
+
 void add_shifted(Digits& digits) {
   const std::int64_t n = digits.count();
   digits.pixels.resize(static_cast<std::size_t>(5 * n) * Digits::kPixels);

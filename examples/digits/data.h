@@ -23,6 +23,10 @@ const Digits& all_digits();
 // pretrain 0:400, fine_tune 400:1000, held_out 1000:1300, test 1300:1797, all. Throws Error (usage).
 Digits digits_split(const std::string& split, std::uint64_t seed);
 
+// Keeps the images of some digits, as "0-4" or "1,3,7-9"; nothing changes for "". Throws Error (usage) for another text
+// or if none is left.
+void keep_digits(Digits& digits, const std::string& which);
+
 // Appends four copies of every image, moved by one pixel up, down, left and right; zeros come in.
 void add_shifted(Digits& digits);
 

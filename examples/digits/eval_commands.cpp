@@ -14,7 +14,7 @@ namespace {
 
 struct Arguments {
   std::vector<std::string> checkpoints, distortions;
-  std::string head, task = "digit", split = "test", logits, reference, stats;
+  std::string head, task = "digit", split = "test", only, logits, reference, stats, fisher;
   std::int64_t seed = 0;
   int shift_down = 0;
   double noise = 0.0, drop = 0.0;
@@ -24,6 +24,7 @@ struct Arguments {
 void declare(cli::OptionList& options, Arguments& a) {
   options.positional("CHECKPOINT", "networks with fc1.weight, fc1.bias, fc2.weight, ...", a.checkpoints);
   options.value("--split", "", "PART", "images: pretrain, fine_tune, held_out, test, all or A:B", a.split);
+  options.value("--digits", "", "LIST", "only images of these digits, as 0-4 or 1,3,7-9 (default: all)", a.only);
   options.value("--seed", "", "N", "permutes the digits and draws the distortions", a.seed);
   options.value("--task", "", "NAME", "digit, parity, ge5, mod3, loop, prime or mod4", a.task);
   options.value("--head", "", "FILE", "tensors that a checkpoint lacks come from here", a.head);
@@ -48,6 +49,7 @@ std::vector<Digits> test_sets(const Arguments& a) {
   std::vector<Digits> sets;
   for (const auto& distortion : distortions) {
     Digits digits = digits_split(a.split, static_cast<std::uint64_t>(a.seed));
+    keep_digits(digits, a.only);
     apply_task(digits, a.task);
     distort(digits, distortion, static_cast<std::uint64_t>(a.seed));
     sets.push_back(std::move(digits));
@@ -89,11 +91,16 @@ Command eval_command() {
                       a->reference);
         options.value("--stats", "", "FILE", "write mean, mean square and Gram matrix of each layer's inputs",
                       a->stats);
+        options.value("--fisher", "", "FILE", "write the Fisher information of every weight on these images",
+                      a->fisher);
         return [a](std::ostream& out) {
           const auto sets = test_sets(*a);
-          if ((!a->logits.empty() || !a->stats.empty()) && (a->checkpoints.size() > 1 || sets.size() > 1)) {
-            throw usage_error(cat(a->logits.empty() ? "--stats" : "--logits", " takes one network and one distortion"));
-          }
+          for (const auto& [name, file] :
+               {std::pair("--logits", a->logits), {"--stats", a->stats}, {"--fisher", a->fisher}})
+            if (!file.empty() && (a->checkpoints.size() > 1 || sets.size() > 1))
+              throw usage_error(cat(name, " takes one network and one distortion"));
+          if (!a->fisher.empty() && a->fisher == a->stats)
+            throw usage_error("--fisher and --stats are one file", a->fisher);
           for (const auto& path : a->checkpoints) {
             const Mlp network = read_mlp(path, a->head);
             std::vector<std::vector<float>> logits;
@@ -108,6 +115,7 @@ Command eval_command() {
               line.set("change", Node::number(change / static_cast<double>(sets.size())));
             }
             if (!a->stats.empty()) write_statistics(a->stats, network, path, sets[0]);
+            if (!a->fisher.empty()) write_fisher(a->fisher, network, path, sets[0]);
             if (!a->logits.empty()) {
               const std::vector<std::int64_t> labels(sets[0].labels.begin(), sets[0].labels.end());
               const std::vector<checkpoint::NamedBytes> tensors = {

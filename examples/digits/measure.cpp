@@ -1,6 +1,9 @@
 #include "examples/digits/measure.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <map>
 
 #include "solera/base/error.h"
 #include "solera/base/text.h"
@@ -55,11 +58,57 @@ std::vector<checkpoint::NamedBytes> input_statistics(const Mlp& network, const D
   return tensors;
 }
 
+std::vector<checkpoint::NamedBytes> fisher_statistics(const Mlp& network, const Digits& digits) {
+  const std::int64_t n = digits.count();
+  const int classes = network.classes();
+  const std::vector<float> logits = mlp_logits<float>(network, digits.pixels);
+  std::map<std::string, std::vector<double>> sums;
+  Mlp gradient;
+  for (std::int64_t image = 0; image < n; ++image) {
+    const std::span<const float> row(logits.data() + image * classes, static_cast<std::size_t>(classes));
+    const double top = *std::max_element(row.begin(), row.end());
+    double total = 0.0;
+    for (const float logit : row) total += std::exp(logit - top);
+    for (int y = 0; y < classes; ++y) {
+      mlp_gradient<float>(network, digits.image(image), std::array{y}, 0.0, 0, gradient);  // of -log p(y | x)
+      const double p = std::exp(row[y] - top) / total;
+      for (const auto& [name, tensor] : mlp_tensors(gradient)) {
+        auto& sum = sums[name];
+        sum.resize(tensor.second.size());
+        for (std::size_t i = 0; i < sum.size(); ++i) {
+          const double g = tensor.second[i];
+          sum[i] += p * g * g;
+        }
+      }
+    }
+  }
+  std::vector<checkpoint::NamedBytes> tensors = {stored("n", DType::kI64, {}, &n)};
+  for (const auto& [name, tensor] : mlp_tensors(network)) {
+    std::vector<float> means;
+    for (const double sum : sums[name]) means.push_back(static_cast<float>(sum / static_cast<double>(n)));
+    tensors.push_back(
+        stored(checkpoint::statistic_name(name, Statistic::kFisher), DType::kF32, tensor.first, means.data()));
+  }
+  return tensors;
+}
+
+namespace {
+
+std::map<std::string, std::string> metadata_of(const std::string& model) {
+  return {{"format", "pt"},
+          {checkpoint::kFingerprintKey, checkpoint::model_fingerprint(checkpoint::open_checkpoint(model))}};
+}
+
+}  // namespace
+
 void write_statistics(const std::string& path, const Mlp& network, const std::string& model, const Digits& digits) {
-  checkpoint::write_safetensors(
-      path, input_statistics(network, digits),
-      {{"format", "pt"},
-       {checkpoint::kFingerprintKey, checkpoint::model_fingerprint(checkpoint::open_checkpoint(model))}});
+  checkpoint::write_safetensors(path, input_statistics(network, digits), metadata_of(model));
+}
+
+void write_fisher(const std::string& path, const Mlp& network, const std::string& model, const Digits& digits) {
+  auto metadata = metadata_of(model);
+  metadata["solera.fisher"] = "exact";
+  checkpoint::write_safetensors(path, fisher_statistics(network, digits), metadata);
 }
 
 }  // namespace solera::examples

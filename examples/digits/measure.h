@@ -17,7 +17,12 @@ double hidden_change(const Mlp& network, const Mlp& reference, const Digits& dig
 // Gram matrix, F32, summed in double.
 std::vector<checkpoint::NamedBytes> input_statistics(const Mlp& network, const Digits& digits);
 
-// The same as a file that knows its model, the checkpoint at `model`.
+// Likewise n and the diagonal Fisher information of every tensor: the mean over images of
+// sum_y p(y | x) (d log p(y | x) / d w)^2, the factors p held constant.
+std::vector<checkpoint::NamedBytes> fisher_statistics(const Mlp& network, const Digits& digits);
+
+// Either as a file that knows its model, the checkpoint at `model`.
 void write_statistics(const std::string& path, const Mlp& network, const std::string& model, const Digits& digits);
+void write_fisher(const std::string& path, const Mlp& network, const std::string& model, const Digits& digits);
 
 }  // namespace solera::examples

@@ -48,6 +48,7 @@ const std::vector<Setting>& train_settings() {
       setting("new-head", "with --from: a fresh last layer for the task", &S::new_head),
       setting("task", "NAME", "digit, parity, ge5, mod3, loop, prime or mod4", &S::task),
       setting("split", "PART", "images to train on: pretrain, fine_tune, held_out, test, all or A:B", &S::split),
+      setting("digits", "LIST", "only images of these digits, as 0-4 or 1,3,7-9 (default: all)", &S::digits),
       setting("shifts", "add four copies of each image, moved by one pixel", &S::shifts),
       setting("seed", "N", "permutes the digits; every draw depends on it", &S::seed),
       setting("run", "N", "sets trainings of one seed apart: start, order, noise", &S::run),

@@ -145,6 +145,7 @@ Trained train(const TrainSettings& s, const std::function<void(std::int64_t, con
   validate(s);
   const auto seed = static_cast<std::uint64_t>(s.seed), run = static_cast<std::uint64_t>(s.run);
   Digits digits = digits_split(s.split, seed);
+  keep_digits(digits, s.digits);
   const int classes = apply_task(digits, s.task);
   if (s.shifts) add_shifted(digits);
 

@@ -24,6 +24,7 @@ struct TrainSettings {
   bool new_head = false;               // with `from`: a fresh last layer for the task
   std::string task = "digit";
   std::string split = "fine_tune";  // images to train on
+  std::string digits;               // only images of these, as "0-4"; empty: all
   bool shifts = false;              // add four copies of each, moved by one pixel
   std::string freeze;               // patterns of tensors that stay, commas between
   std::string save;                 // patterns of tensors that are written, commas between; empty: all

@@ -5,7 +5,6 @@
 
 #include "examples/digits/data.h"
 #include "examples/digits/evaluate.h"
-#include "examples/digits/measure.h"
 #include "examples/digits/mlp.h"
 #include "examples/digits/sweep.h"
 #include "examples/digits/train.h"
@@ -114,6 +113,36 @@ TEST(DigitsData, DistortionsBelongToTheImage) {
   }
 }
 
+TEST(DigitsData, KeepsImagesOfSomeDigits) {
+  const Digits all = digits_split("0:300", 3);
+  const auto kept = [&](const std::string& which) {
+    Digits digits = all;
+    keep_digits(digits, which);
+    return digits;
+  };
+  EXPECT_EQ(kept("").ids, all.ids);
+  EXPECT_EQ(kept("0-9").ids, all.ids);
+  const Digits low = kept("0-4"), some = kept("1,3,7-9");
+  EXPECT_EQ(low.count() + kept("5-9").count(), 300);
+  std::int64_t at = 0;
+  for (std::int64_t i = 0; i < all.count(); ++i) {
+    if (all.labels[i] > 4) continue;
+    ASSERT_EQ(low.ids[at], all.ids[i]);
+    ASSERT_EQ(low.labels[at], all.labels[i]);
+    ASSERT_TRUE(std::ranges::equal(low.image(at), all.image(i)));
+    ++at;
+  }
+  EXPECT_EQ(at, low.count());
+  EXPECT_EQ(std::set(some.labels.begin(), some.labels.end()), (std::set{1, 3, 7, 8, 9}));
+  for (const char* wrong : {"-3", "3-", "3-1", "1-2-3", "10", "8-10", "a", "1,,2", "-"}) {
+    EXPECT_EQ(message_of([&] { kept(wrong); }),
+              cat("\"", wrong, "\" is no list of digits; write it like 0-4 or 1,3,7-9"));
+  }
+  Digits zeros = kept("0");
+  EXPECT_EQ(message_of([&] { keep_digits(zeros, "1-9"); }),
+            cat("none of ", zeros.count(), " images is of the digits 1-9"));
+}
+
 TEST(DigitsData, Tasks) {
   const auto answers = [](const std::string& task) {
     Digits digits;
@@ -204,39 +233,6 @@ TEST(Mlp, HeInitialization) {
     EXPECT_EQ(message_of([&] { parse_widths(wrong); }),
               cat("\"", wrong, "\" is no list of layer widths; write it like 64-64-64-10"));
   }
-}
-
-TEST(DigitsMeasure, InputsOfLayersByHand) {
-  Mlp network;
-  network.layers = {{64, 2, std::vector<float>(128, 0.0f), {1, -1}}, {2, 1, {1, 1}, {0}}};
-  network.layers[0].weight[0] = 2;  // h = relu(2 x_0 + 1, x_0 - 1)
-  network.layers[0].weight[64] = 1;
-  Digits digits;
-  digits.pixels.assign(128, 0.0f);
-  digits.pixels[64] = 3;  // x_0 = 0, 3: h = (1, 0), (7, 2)
-  digits.labels = {0, 0};
-  const TemporaryFolder folder;
-  const std::string path = folder / "m.safetensors", stats = folder / "stats.safetensors";
-  write_mlp(path, network);
-  write_statistics(stats, network, path, digits);
-  const auto file = checkpoint::open_statistics(stats, checkpoint::open_checkpoint(path));
-  EXPECT_EQ(file.examples(), 2);
-  using Values = std::vector<double>;
-  EXPECT_EQ(test::values(file.file(), "fc2.weight.input_mean"), (Values{4, 1}));
-  EXPECT_EQ(test::values(file.file(), "fc2.weight.input_sq"), (Values{25, 2}));
-  EXPECT_EQ(test::values(file.file(), "fc2.weight.gram"), (Values{25, 7, 7, 2}));
-  EXPECT_EQ(test::values(file.file(), "fc1.weight.input_mean")[0], 1.5);
-
-  Mlp other = network;
-  other.layers[0].bias = {2, -1};  // h = (2, 0), (8, 2): one unit of two is off by 1
-  EXPECT_EQ(hidden_change(other, network, digits, "m"), 0.5);
-  other.layers[1].bias = {9};  // behind the last hidden layer
-  EXPECT_EQ(hidden_change(network, network, digits, "m"), 0);
-  EXPECT_EQ(hidden_change(other, network, digits, "m"), 0.5);
-  EXPECT_EQ(message_of([&] { hidden_change(he_mlp(std::vector<int>{64, 3, 1}, 1, 0), network, digits, "m"); }),
-            "the last hidden layer has 3 units, the reference's 2 (m)");
-  EXPECT_EQ(message_of([&] { hidden_change(he_mlp(std::vector<int>{64, 3}, 1, 0), network, digits, "m"); }),
-            "the network has no hidden layer (m)");
 }
 
 TEST(Mlp, FilesByTensorAndTheirFaults) {
@@ -403,6 +399,20 @@ TEST(Train, FrozenTensorsAndNewHeads) {
   EXPECT_EQ(message_of([&] { train(settings); }), "--freeze fc7.* matches no tensor of the network");
   settings.freeze = "*";
   EXPECT_EQ(message_of([&] { train(settings); }), "--freeze leaves nothing to train");
+}
+
+TEST(Train, SeesOnlyTheImagesOfItsDigits) {
+  const TrainSettings settings{.layers = "64-10", .split = "0:200", .digits = "0-4", .epochs = 3};
+  Digits low = digits_split("0:200", 0);
+  keep_digits(low, "0-4");
+  const Trained trained = train(settings);
+  EXPECT_EQ(trained.steps, 3 * ((low.count() + 31) / 32));
+  const auto logits = digit_logits(trained.network, digits_split("200:400", 0), "");
+  std::set<std::int64_t> answers;
+  for (std::size_t i = 0; i < logits.size(); i += 10) {
+    answers.insert(std::max_element(logits.begin() + i, logits.begin() + i + 10) - (logits.begin() + i));
+  }
+  EXPECT_LE(*answers.rbegin(), 4);
 }
 
 TEST(Train, RefusesSettingsOutOfRange) {
