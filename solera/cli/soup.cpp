@@ -31,6 +31,7 @@ struct Target {
   std::string config;
   std::int64_t seed = 0;
   int threads = hardware_threads();
+  bool no_card = false;
 };
 
 void declare_search(OptionList& options, Target& target) {
@@ -107,6 +108,8 @@ void declare(OptionList& options, Target& target) {
   options.value("--threads", "", "N", "worker threads to write models", target.threads);
   options.bytes("--memory", "", "memory to stay below, mapped files and evaluations not counted",
                 target.evaluation.evaluator.memory);
+  options.flag("--no-model-card", "", "write no README.md and mergekit_config.yml into an output folder",
+               target.no_card);
   options.flag("--force", "", "replace an existing output", soup.force);
   declare_search(options, target);
 }
@@ -156,6 +159,7 @@ SoupOptions resolved(const Target& target, const std::vector<std::string>& comma
   soup.evaluator = resolved_evaluation(target.evaluation, command);
   soup.evaluator.threads = target.threads;
   soup.cache = target.evaluation.cache;
+  soup.model_card = !target.no_card;
   soup.recipe = target.search == "cmaes"     ? soup::Recipe::kCmaes
                 : target.search == "line"    ? soup::Recipe::kLine
                 : target.search == "random"  ? soup::Recipe::kRandom
@@ -197,7 +201,8 @@ soup::ConfigSearchOptions resolved_config(const Target& target, const std::vecto
                                     .cache = target.evaluation.cache,
                                     .log = soup.log,
                                     .plot = soup.plot,
-                                    .force = soup.force};
+                                    .force = soup.force,
+                                    .model_card = !target.no_card};
   for (const std::string& text : target.vary) options.variations.push_back(soup::parse_variation(text));
   if (target.budget != kUnset) options.budget = target.budget;
   options.evaluator.threads = target.threads;

@@ -156,7 +156,8 @@ class Job {
                     .threads = options_.evaluator.threads,
                     .memory = options_.evaluator.memory,
                     .force = options_.force,
-                    .restart = true},
+                    .restart = true,
+                    .model_card = options_.model_card},
                    progress_);
     write_atomically(report.best_config, plan.config.text);
   }

@@ -35,6 +35,7 @@ struct ConfigSearchOptions {
   std::string log;     // file; empty: OUT.trials.jsonl
   std::string plot;    // an SVG of the scores; empty: none
   bool force = false;  // replace an existing output
+  bool model_card = true;
 };
 
 struct ConfigSearchReport {

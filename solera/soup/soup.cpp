@@ -90,7 +90,8 @@ class Job {
                  .threads = options_.evaluator.threads,
                  .memory = options_.evaluator.memory,
                  .force = options_.force,
-                 .restart = true},
+                 .restart = true,
+                 .model_card = options_.model_card},
                 progress_);
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     if (!options_.plot.empty()) write_atomically(options_.plot, score_plot(report));
