@@ -10,6 +10,7 @@
 #include "solera/base/threads.h"
 #include "solera/cli/evaluation.h"
 #include "solera/cli/verbs.h"
+#include "solera/soup/config_search.h"
 
 namespace solera::cli {
 namespace {
@@ -26,9 +27,11 @@ struct Target {
   std::string method, accept = "ge", order = "score";
   std::string search, start, coefficients, domain;
   int budget = kUnset, groups = kUnset, alphas = kUnset;
-  std::vector<std::string> patterns;
+  std::vector<std::string> patterns, vary;
+  std::string config;
   std::int64_t seed = 0;
   int threads = hardware_threads();
+  bool no_card = false;
 };
 
 void declare_search(OptionList& options, Target& target) {
@@ -68,6 +71,16 @@ void declare_search(OptionList& options, Target& target) {
               {"uniform", "greedy"}, target.start)
       .in(kSearch);
   options
+      .value("--config", "", "FILE.yaml",
+             "in place of CHECKPOINTs: a merge configuration whose models' weights cmaes searches, by any merge method",
+             target.config)
+      .in(kSearch);
+  options
+      .value("--vary", "", "NAME=LOW..HIGH",
+             "with --config: a parameter to search, of each model or of the merge; repeatable (default: weight=0..2)",
+             target.vary)
+      .in(kSearch);
+  options
       .value("--alphas", "", "N", "points on the line, both ends included (default: 11, with --fisher 51)",
              target.alphas)
       .in(kSearch);
@@ -75,8 +88,8 @@ void declare_search(OptionList& options, Target& target) {
 
 void declare(OptionList& options, Target& target) {
   SoupOptions& soup = target.soup;
-  options.positional("CHECKPOINT", "the ingredients: fine-tunes of one model, folders, files or URLs",
-                     soup.checkpoints);
+  options.positional("CHECKPOINT", "the ingredients: fine-tunes of one model, folders, files or URLs", soup.checkpoints)
+      .optional();
   declare_evaluation(options, target.evaluation);
   options.value("--output", "-o", "OUT", "where the soup goes: a folder or *.safetensors", soup.out).must();
   options.choice("--method", "", "greedy adds what does not lower the score (the default); uniform takes all",
@@ -95,6 +108,8 @@ void declare(OptionList& options, Target& target) {
   options.value("--threads", "", "N", "worker threads to write models", target.threads);
   options.bytes("--memory", "", "memory to stay below, mapped files and evaluations not counted",
                 target.evaluation.evaluator.memory);
+  options.flag("--no-model-card", "", "write no README.md and mergekit_config.yml into an output folder",
+               target.no_card);
   options.flag("--force", "", "replace an existing output", soup.force);
   declare_search(options, target);
 }
@@ -144,6 +159,7 @@ SoupOptions resolved(const Target& target, const std::vector<std::string>& comma
   soup.evaluator = resolved_evaluation(target.evaluation, command);
   soup.evaluator.threads = target.threads;
   soup.cache = target.evaluation.cache;
+  soup.model_card = !target.no_card;
   soup.recipe = target.search == "cmaes"     ? soup::Recipe::kCmaes
                 : target.search == "line"    ? soup::Recipe::kLine
                 : target.search == "random"  ? soup::Recipe::kRandom
@@ -160,7 +176,55 @@ SoupOptions resolved(const Target& target, const std::vector<std::string>& comma
   return soup;
 }
 
+soup::ConfigSearchOptions resolved_config(const Target& target, const std::vector<std::string>& command) {
+  const SoupOptions& soup = target.soup;
+  if (!soup.checkpoints.empty())
+    throw usage_error("--config and CHECKPOINTs are both given", "", "the configuration names the models");
+  if (target.search != "cmaes") throw usage_error("--config belongs to --search cmaes");
+  const std::pair<const char*, bool> of_soups[] = {{"--method", !target.method.empty()},
+                                                   {"--coefficients", !target.coefficients.empty()},
+                                                   {"--groups", target.groups != kUnset},
+                                                   {"--group", !target.patterns.empty()},
+                                                   {"--domain simplex", target.domain == "simplex"},
+                                                   {"--start", !target.start.empty()},
+                                                   {"--alphas", target.alphas != kUnset},
+                                                   {"--base", !soup.base.empty()},
+                                                   {"--fisher", !soup.fishers.empty()}};
+  for (const auto& [name, given] : of_soups)
+    if (given) throw usage_error(cat(name, " is for soups of CHECKPOINTs, not for --config"));
+  soup::ConfigSearchOptions options{.config = target.config,
+                                    .out = soup.out,
+                                    .evaluator = resolved_evaluation(target.evaluation, command),
+                                    .seed = static_cast<std::uint64_t>(target.seed),
+                                    .jobs = soup.search.jobs,
+                                    .minimize = target.evaluation.minimize,
+                                    .cache = target.evaluation.cache,
+                                    .log = soup.log,
+                                    .plot = soup.plot,
+                                    .force = soup.force,
+                                    .model_card = !target.no_card};
+  for (const std::string& text : target.vary) options.variations.push_back(soup::parse_variation(text));
+  if (target.budget != kUnset) options.budget = target.budget;
+  options.evaluator.threads = target.threads;
+  return options;
+}
+
+int run_config(const Target& target, const std::vector<std::string>& command, Context& context) {
+  const soup::ConfigSearchReport report = soup::search_config(resolved_config(target, command), context.progress);
+  if (context.json) {
+    context.out << to_json(soup::report_json(report)) << "\n";
+    return 0;
+  }
+  context.out << table_text(soup::trial_table(report)) << table_text(soup::value_table(report))
+              << soup::summary_line(report) << "\n";
+  return 0;
+}
+
 int run(const Target& target, const std::vector<std::string>& command, Context& context) {
+  if (!target.config.empty()) return run_config(target, command, context);
+  if (!target.vary.empty()) throw usage_error("--vary belongs to --config");
+  if (target.soup.checkpoints.empty())
+    throw usage_error("missing argument CHECKPOINT", "", "or --config FILE.yaml with --search cmaes");
   const SoupReport report = soup::make_soup(resolved(target, command), context.progress);
   if (context.json) {
     context.out << to_json(soup::report_json(report)) << "\n";
@@ -182,6 +246,8 @@ Verb soup_verb() {
   verb.examples = {"solera soup runs/*.safetensors --eval './eval.sh {checkpoint}' -o soup.safetensors",
                    "solera soup run-a run-b run-c -o soup --metric acc -- python eval.py {checkpoint}",
                    "solera soup run-a run-b run-c -o soup --search cmaes --budget 60 --groups 4 --eval './eval.sh "
+                   "{checkpoint}'",
+                   "solera soup --config ties.yaml -o soup --search cmaes --vary weight=0..1.5 --eval './eval.sh "
                    "{checkpoint}'"};
   verb.has_json = true;
   verb.prepare = [](OptionList& options) -> std::function<int(Context&)> {

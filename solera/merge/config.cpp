@@ -6,6 +6,7 @@
 #include "solera/base/error.h"
 #include "solera/base/files.h"
 #include "solera/base/text.h"
+#include "solera/checkpoint/remote.h"
 #include "solera/merge/methods.h"
 #include "solera/merge/references.h"
 #include "solera/merge/values.h"
@@ -257,6 +258,25 @@ MergeConfig read_merge_config(const std::string& path) {
   config.file = path;
   config.folder = parent_folder(path);
   return config;
+}
+
+std::string config_yaml(const MergeConfig& config) {
+  // A URL's query may be a signature.
+  const auto shown = [](const std::string& path) {
+    return checkpoint::is_remote(path) ? path.substr(0, path.find('?')) : path;
+  };
+  Node document = Node::map({{"merge_method", Node::text(config.method)}});
+  if (!config.base_model.empty()) document.set("base_model", Node::text(shown(config.base_model)));
+  Node models = Node::list();
+  for (const ModelEntry& entry : config.models) {
+    Node model = Node::map({{"model", Node::text(shown(entry.path))}});
+    if (!entry.parameters.is_null()) model.set("parameters", entry.parameters);
+    models.push(std::move(model));
+  }
+  document.set("models", std::move(models));
+  if (!config.parameters.is_null()) document.set("parameters", config.parameters);
+  if (config.rules == Rules::kPaper) document.set("rules", Node::text("paper"));
+  return to_yaml(document);
 }
 
 }  // namespace solera::merge

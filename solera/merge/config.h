@@ -87,5 +87,7 @@ struct MergeConfig {
 // or dtype (nearest known), the same model twice, slices whose sources differ in length, what is not supported yet.
 MergeConfig parse_merge_config(const Node& document);
 MergeConfig read_merge_config(const std::string& path);
+// A configuration without slices that was made in memory, as a file: method, base, models, parameters, rules.
+std::string config_yaml(const MergeConfig& config);
 
 }  // namespace solera::merge

@@ -134,6 +134,7 @@ class TypedProgram : public Program {
       resolve_fields(model, binding.models[i], binding.rules, binding.model_names[i], warnings);
     }
     if (check_) check_(bound.params, bound.models);
+    if (index == 0) first_tensor_ = binding.tensor;
   }
   std::string describe(std::size_t index) const override {
     BoundTensor& bound = *bound_[index];
@@ -147,6 +148,17 @@ class TypedProgram : public Program {
   void merge(std::size_t index, const TensorPass& pass) override { merge_(pass, params(index), models(index)); }
 
  protected:
+  // For tensor `index`, just bound, of a model that is one group. A tensor that lacks a model is the survey's to
+  // refuse.
+  void require_values_of_group(std::size_t index, const Binding& binding) const {
+    BoundTensor &first = *bound_.front(), &here = *bound_[index];
+    merge::require_values_of_group(fields_of(first.params), fields_of(here.params), "", first_tensor_);
+    if (first.models.size() != here.models.size()) return;
+    for (std::size_t i = 0; i < here.models.size(); ++i)
+      merge::require_values_of_group(fields_of(first.models[i]), fields_of(here.models[i]), binding.model_names[i],
+                                     first_tensor_);
+  }
+
   const Params& params(std::size_t index) const { return bound_[index]->params; }
   std::span<const ModelParams> models(std::size_t index) const { return bound_[index]->models; }
   std::size_t count() const { return bound_.size(); }
@@ -156,6 +168,7 @@ class TypedProgram : public Program {
     Params params;
     std::vector<ModelParams> models;
   };
+  std::string first_tensor_;
   std::vector<std::unique_ptr<BoundTensor>> bound_;  // stable addresses: fields point into it
   MergeFunction<Params, ModelParams> merge_;
   CheckFunction<Params, ModelParams> check_;

@@ -159,6 +159,18 @@ void resolve_fields(std::vector<Field>& fields, const Lookup& lookup, Rules rule
   }
 }
 
+void require_values_of_group(std::span<const Field> first, std::span<const Field> here, const std::string& owner,
+                             const std::string& first_tensor) {
+  for (std::size_t i = 0; i < here.size(); ++i) {
+    const std::string before = first[i].default_text(), now = here[i].default_text();
+    if (!here[i].of_group || before == now) continue;
+    throw usage_error(
+        cat("granularity: model takes one \"", here[i].name, "\" for all tensors, and ",
+            owner.empty() ? "it" : "that of " + owner, " is ", before, " at ", first_tensor, " but ", now),
+        "", "give one value, without gradient, filter or slice, or set granularity: tensor");
+  }
+}
+
 std::string describe_fields(std::span<const Field> fields) {
   std::string text;
   for (const Field& field : fields) text += cat(text.empty() ? "" : ", ", field.name, " ", field.default_text());

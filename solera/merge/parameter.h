@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -44,6 +45,7 @@ struct Field {
   std::optional<std::string> mergekit_default;  // as text
   bool required = false;                        // under either rules
   bool required_by_mergekit = false;
+  bool of_group = false;  // counts over a group of entries: one value for all tensors where the model is one group
 
   Field& alias(std::string other) {
     aliases.push_back(std::move(other));
@@ -63,6 +65,11 @@ struct Field {
   }
   Field& mergekit_required() {
     required_by_mergekit = true;
+    return *this;
+  }
+
+  Field& per_group() {
+    of_group = true;
     return *this;
   }
 
@@ -111,6 +118,11 @@ bool in_range(double value, std::string_view range);
 // "weight" for fine-a`. Warnings are appended.
 void resolve_fields(std::vector<Field>& fields, const Lookup& lookup, Rules rules, const std::string& owner,
                     std::vector<std::string>& warnings);
+
+// Where the whole model is one group: the fields per_group() have the values that they had at its first tensor. Throws
+// Error (usage): `granularity: model takes one "density" for all tensors, and that of fine-a is 0.5 at w but 0.3`.
+void require_values_of_group(std::span<const Field> first, std::span<const Field> here, const std::string& owner,
+                             const std::string& first_tensor);
 
 struct NoParams {};
 template <class Visitor>

@@ -51,18 +51,49 @@ void require_sense(const CoefficientOptions& options) {
   if (options.jobs < 1) throw usage_error(cat("jobs is ", options.jobs, ", less than 1"));
 }
 
+constexpr double kBoxStep = 1.0 / 6;  // of a side
+
 search::CmaesOptions optimizer_options(const Coordinates& coordinates, const Blend& start,
                                        const CoefficientOptions& options) {
   search::CmaesOptions result;
   result.start = coordinates.point(start);
   result.seed = options.seed;
   const bool box = options.domain == Domain::kBox;
-  result.sigma = options.sigma > 0 ? options.sigma : box ? 1.0 / 6 : 1.0;
+  result.sigma = options.sigma > 0 ? options.sigma : box ? kBoxStep : 1.0;
   if (box) {
     result.lower.assign(result.start.size(), 0.0);
     result.upper.assign(result.start.size(), 1.0);
   }
   return result;
+}
+
+// The start, then candidates until the budget is used.
+BlendResult optimize(const Blend& start, const std::function<search::CmaesOptions()>& optimizer,
+                     const std::function<Blend(std::span<const double> point)>& blend_at,
+                     const CoefficientOptions& options, const EvaluateBlend& evaluate, const OnBlendTrial& on_trial) {
+  require_sense(options);
+  Record record{options, evaluate, on_trial, {}};
+  record.run({BlendTrial{.blend = start}});
+  search::Cmaes cmaes(optimizer());
+  while (record.count() < options.budget) {
+    if (cmaes.stop() != search::CmaesStop::kNone) cmaes.restart();
+    const int left = options.budget - record.count();
+    std::vector<BlendTrial> trials;
+    for (int k = 0; k < std::min(cmaes.population(), left); ++k)
+      trials.push_back({.blend = blend_at(cmaes.ask()[static_cast<std::size_t>(k)]),
+                        .generation = cmaes.generation() + 1,
+                        .candidate = k + 1});
+    record.run(std::move(trials));
+    record.result.generations = cmaes.generation() + 1;
+    record.result.restarts = cmaes.restarts();
+    if (left < cmaes.population()) break;
+    std::vector<double> values;
+    for (std::size_t t = record.result.trials.size() - static_cast<std::size_t>(cmaes.population());
+         t < record.result.trials.size(); ++t)
+      values.push_back((options.minimize ? 1 : -1) * record.result.trials[t].evaluation.score);
+    cmaes.tell(values);
+  }
+  return std::move(record.result);
 }
 
 }  // namespace
@@ -119,31 +150,31 @@ Blend Coordinates::blend(std::span<const double> point) const {
 
 BlendResult search_coefficients(const Blend& start, const CoefficientOptions& options, const EvaluateBlend& evaluate,
                                 const OnBlendTrial& on_trial) {
-  require_sense(options);
-  Record record{options, evaluate, on_trial, {}};
-  record.run({BlendTrial{.blend = start}});
   const Coordinates coordinates(options.domain, static_cast<int>(start.rows.size()),
                                 static_cast<int>(start.rows.front().size()));
-  search::Cmaes cmaes(optimizer_options(coordinates, start, options));
-  while (record.count() < options.budget) {
-    if (cmaes.stop() != search::CmaesStop::kNone) cmaes.restart();
-    const int left = options.budget - record.count();
-    std::vector<BlendTrial> trials;
-    for (int k = 0; k < std::min(cmaes.population(), left); ++k)
-      trials.push_back({.blend = coordinates.blend(cmaes.ask()[static_cast<std::size_t>(k)]),
-                        .generation = cmaes.generation() + 1,
-                        .candidate = k + 1});
-    record.run(std::move(trials));
-    record.result.generations = cmaes.generation() + 1;
-    record.result.restarts = cmaes.restarts();
-    if (left < cmaes.population()) break;
-    std::vector<double> values;
-    for (std::size_t t = record.result.trials.size() - static_cast<std::size_t>(cmaes.population());
-         t < record.result.trials.size(); ++t)
-      values.push_back((options.minimize ? 1 : -1) * record.result.trials[t].evaluation.score);
-    cmaes.tell(values);
-  }
-  return std::move(record.result);
+  return optimize(
+      start, [&] { return optimizer_options(coordinates, start, options); },
+      [&](std::span<const double> point) { return coordinates.blend(point); }, options, evaluate, on_trial);
+}
+
+BlendResult search_box(const Box& box, const CoefficientOptions& options, const EvaluateBlend& evaluate,
+                       const OnBlendTrial& on_trial) {
+  const std::size_t n = box.start.size();
+  const auto optimizer = [&] {
+    search::CmaesOptions result{.sigma = options.sigma > 0 ? options.sigma : kBoxStep, .seed = options.seed};
+    for (std::size_t i = 0; i < n; ++i)
+      result.start.push_back((box.start[i] - box.low[i]) / (box.high[i] - box.low[i]));
+    result.lower.assign(n, 0.0);
+    result.upper.assign(n, 1.0);
+    return result;
+  };
+  const auto values = [&](std::span<const double> point) {
+    Mix row;
+    for (std::size_t i = 0; i < n; ++i)
+      row.push_back(std::clamp(box.low[i] + point[i] * (box.high[i] - box.low[i]), box.low[i], box.high[i]));
+    return Blend{{row}};
+  };
+  return optimize(Blend{{box.start}}, optimizer, values, options, evaluate, on_trial);
 }
 
 BlendResult search_line(int points, const CoefficientOptions& options, const EvaluateBlend& evaluate,

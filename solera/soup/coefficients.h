@@ -46,7 +46,7 @@ class Coordinates {
 struct CoefficientOptions {
   Domain domain = Domain::kSimplex;
   int budget = 100;       // trials, the start included
-  double sigma = 0;       // the first step size; 0: 1 on the simplex, 1/6 in the box
+  double sigma = 0;       // the first step size; 0: 1 on the simplex, 1/6 of a side in a box
   bool minimize = false;  // lower scores are better
   std::uint64_t seed = 0;
   int jobs = 1;
@@ -72,6 +72,13 @@ struct BlendResult {
 // Throws Error: a budget or jobs below 1 (usage), a score that is not finite (input), what `evaluate` throws.
 BlendResult search_coefficients(const Blend& start, const CoefficientOptions& options, const EvaluateBlend& evaluate,
                                 const OnBlendTrial& on_trial = {});
+// Any numbers, each within its range: rows.front() of a trial's blend are the values, which need not sum to 1. Ranges
+// are not empty and hold the start.
+struct Box {
+  std::vector<double> start, low, high;
+};
+BlendResult search_box(const Box& box, const CoefficientOptions& options, const EvaluateBlend& evaluate,
+                       const OnBlendTrial& on_trial = {});
 // alpha = 0, 1 / (points - 1), ..., 1; at least two points.
 BlendResult search_line(int points, const CoefficientOptions& options, const EvaluateBlend& evaluate,
                         const OnBlendTrial& on_trial = {});

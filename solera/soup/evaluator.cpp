@@ -40,8 +40,9 @@ merge::ExecuteReport write_blend(const Ingredients& ingredients, const Groups& g
   std::vector<Node> weights;
   for (std::size_t i = 0; i < ingredients.paths.size(); ++i)
     weights.push_back(blend.reach()[i] == 0 ? Node::number(0) : setting(i));
-  merge::Plan plan = merge::make_plan(blend_config(ingredients, std::move(weights)),
-                                      {.single_file = checkpoint::is_single_file(options.out)});
+  merge::MergeConfig config = blend_config(ingredients, std::move(weights));
+  config.text = merge::config_yaml(config);
+  merge::Plan plan = merge::make_plan(std::move(config), {.single_file = checkpoint::is_single_file(options.out)});
   for (const std::string& line : plan.warnings) progress.warn(line);
   return merge::execute(plan, options, progress);
 }
@@ -88,8 +89,10 @@ Evaluation Evaluator::operator()(const Blend& given) {
                         (ingredients_.folders || checkpoint::is_single_file(ingredients_.paths[member]));
   if (as_it_is) return scorer_.existing(key, name, ingredients_.paths[member]);
   return scorer_.made(key, name, [&](const std::string& path) {
-    write_blend(ingredients_, groups_, blend,
-                {.out = path, .threads = scorer_.options().threads, .memory = scorer_.options().memory}, no_progress());
+    write_blend(
+        ingredients_, groups_, blend,
+        {.out = path, .threads = scorer_.options().threads, .memory = scorer_.options().memory, .model_card = false},
+        no_progress());
   });
 }
 

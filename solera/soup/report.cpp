@@ -80,8 +80,7 @@ std::string summary_line(const SoupReport& report) {
   if (report.search.trials.size() > 1)
     line += cat(" (", report.search.trials[1].verdict == Verdict::kSingle ? "best single " : "first ",
                 label(report, best.ingredient), " ", number_text(best.evaluation.score), ")");
-  return cat(line, "; ", report.evaluations, report.evaluations == 1 ? " evaluation, " : " evaluations, ",
-             report.cached, " cached");
+  return cat(line, "; ", evaluations_text(report.evaluations, report.cached));
 }
 
 Node report_json(const SoupReport& report) {

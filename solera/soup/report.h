@@ -20,6 +20,13 @@ Node blend_trial_json(const BlendTrial& trial, int number, const SoupReport& rep
 // "generation 2, candidate 3: .8612, better"
 std::string blend_trial_line(const BlendTrial& trial, const SoupReport& report);
 
+// Pieces that searches share. The trials that were better than all before, counted from `before`; scores over the
+// trials, with a level for the first one under the name `start` unless it is empty.
+Table better_table(const BlendResult& result, std::size_t before);
+std::string trials_plot(const BlendResult& result, const std::string& title, const std::string& start);
+std::string evaluations_text(int ran, int cached);   // "5 evaluations, 0 cached"
+std::string trials_text(const BlendResult& result);  // "60 trials in 9 generations"
+
 // What soup.h declares, for recipes that search coefficients.
 bool searches_coefficients(Recipe recipe);
 Table blend_table(const SoupReport& report);

@@ -33,15 +33,49 @@ std::string start_name(const SoupReport& report) { return report.plan.from_greed
 
 std::string verdict(const BlendTrial& trial) { return trial.generation == 0 ? "start" : trial.better ? "better" : ""; }
 
-std::string evaluations_text(const SoupReport& report) {
-  return cat(report.evaluations, report.evaluations == 1 ? " evaluation, " : " evaluations, ", report.cached,
-             " cached");
-}
+std::string counts_text(const SoupReport& report) { return evaluations_text(report.evaluations, report.cached); }
 
 }  // namespace
 
 bool searches_coefficients(Recipe recipe) {
   return recipe == Recipe::kCmaes || recipe == Recipe::kLine || recipe == Recipe::kRandom;
+}
+
+Table better_table(const BlendResult& result, std::size_t before) {
+  Table table{{"trial", "generation", "score", "verdict"}, {}};
+  for (std::size_t i = 0; i < result.trials.size(); ++i)
+    if (const BlendTrial& trial = result.trials[i]; trial.better)
+      table.rows.push_back({std::to_string(before + i + 1), std::to_string(trial.generation),
+                            number_text(trial.evaluation.score), verdict(trial)});
+  return table;
+}
+
+std::string trials_plot(const BlendResult& result, const std::string& title, const std::string& start) {
+  Plot plot;
+  plot.title = title;
+  plot.x_label = "trial";
+  plot.y_label = "held-out score";
+  Series candidates{.name = "candidates"}, best{.name = "best so far"};
+  double number = 0;
+  for (const BlendTrial& trial : result.trials) {
+    candidates.x.push_back(++number);
+    candidates.y.push_back(trial.evaluation.score);
+    best.x.push_back(number);
+    best.y.push_back(trial.better ? trial.evaluation.score : best.y.back());
+  }
+  plot.line(best);
+  plot.scatter(candidates);
+  if (!start.empty()) plot.horizontal(result.trials.front().evaluation.score, start);
+  return plot.svg();
+}
+
+std::string evaluations_text(int ran, int cached) {
+  return cat(ran, ran == 1 ? " evaluation, " : " evaluations, ", cached, " cached");
+}
+
+std::string trials_text(const BlendResult& result) {
+  return cat(result.trials.size(), result.trials.size() == 1 ? " trial in " : " trials in ", result.generations,
+             result.generations == 1 ? " generation" : " generations");
 }
 
 Node blend_trial_json(const BlendTrial& trial, int number, const SoupReport& report) {
@@ -89,12 +123,7 @@ Table blend_table(const SoupReport& report) {
         table.rows.push_back({std::to_string(i + 1), number_text(trials[i].evaluation.score), verdict(trials[i])});
     return table;
   }
-  Table table{{"trial", "generation", "score", "verdict"}, {}};
-  for (std::size_t i = 0; i < trials.size(); ++i)
-    if (trials[i].better)
-      table.rows.push_back({std::to_string(report.search.trials.size() + i + 1), std::to_string(trials[i].generation),
-                            number_text(trials[i].evaluation.score), verdict(trials[i])});
-  return table;
+  return better_table(report.coefficients, report.search.trials.size());
 }
 
 Table weight_table(const SoupReport& report) {
@@ -133,16 +162,15 @@ std::string blend_summary(const SoupReport& report) {
     return cat(report.out, ": ", number_text(1 - result.best_trial().alpha), " ", report.labels[0], " + ",
                number_text(result.best_trial().alpha), " ", report.labels[1], ", score ", score, " (", report.labels[0],
                " ", first, ", ", report.labels[1], " ", number_text(result.trials.back().evaluation.score), "); ",
-               evaluations_text(report));
+               counts_text(report));
   if (is_random(report))
     return cat(report.out, ": ", report.labels.size(), " models with drawn weights, score ", score, "; ",
-               result.trials.size(), result.trials.size() == 1 ? " draw, " : " draws, ", evaluations_text(report));
+               result.trials.size(), result.trials.size() == 1 ? " draw, " : " draws, ", counts_text(report));
   const int groups = report.groups.count();
   return cat(
       report.out, ": searched soup of ", report.labels.size(), " models",
       groups == 1 ? "" : cat(" in ", groups, report.plan.granularity == Granularity::kTensor ? " tensors" : " groups"),
-      ", score ", score, " (", start_name(report), " ", first, "); ", result.trials.size(), " trials in ",
-      result.generations, result.generations == 1 ? " generation, " : " generations, ", evaluations_text(report));
+      ", score ", score, " (", start_name(report), " ", first, "); ", trials_text(result), ", ", counts_text(report));
 }
 
 Node blend_json(const SoupReport& report) {
@@ -196,14 +224,13 @@ Node blend_json(const SoupReport& report) {
 }
 
 std::string blend_plot(const SoupReport& report) {
-  const auto& trials = report.coefficients.trials;
-  Plot plot;
-  plot.y_label = "held-out score";
   if (is_line(report)) {
+    Plot plot;
+    plot.y_label = "held-out score";
     plot.title = cat("Between ", report.labels[0], " and ", report.labels[1]);
     plot.x_label = cat("alpha: the share of ", report.labels[1]);
     Series curve;
-    for (const BlendTrial& trial : trials) {
+    for (const BlendTrial& trial : report.coefficients.trials) {
       curve.x.push_back(trial.alpha);
       curve.y.push_back(trial.evaluation.score);
     }
@@ -211,20 +238,8 @@ std::string blend_plot(const SoupReport& report) {
     plot.scatter(curve);
     return plot.svg();
   }
-  plot.title = is_random(report) ? "Drawn weights" : "Searched soup";
-  plot.x_label = "trial";
-  Series candidates{.name = "candidates"}, best{.name = "best so far"};
-  double number = 0;
-  for (const BlendTrial& trial : trials) {
-    candidates.x.push_back(++number);
-    candidates.y.push_back(trial.evaluation.score);
-    best.x.push_back(number);
-    best.y.push_back(trial.better ? trial.evaluation.score : best.y.back());
-  }
-  plot.line(best);
-  plot.scatter(candidates);
-  if (!is_random(report)) plot.horizontal(trials.front().evaluation.score, start_name(report));
-  return plot.svg();
+  return is_random(report) ? trials_plot(report.coefficients, "Drawn weights", "")
+                           : trials_plot(report.coefficients, "Searched soup", start_name(report));
 }
 
 }  // namespace solera::soup

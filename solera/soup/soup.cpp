@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 
 #include "solera/base/error.h"
 #include "solera/base/files.h"
@@ -11,6 +10,7 @@
 #include "solera/merge/average.h"
 #include "solera/merge/plan.h"
 #include "solera/soup/report.h"
+#include "solera/soup/trial_log.h"
 
 namespace solera::soup {
 namespace {
@@ -46,24 +46,6 @@ void require_options(const SoupOptions& options) {
   if (!command) throw usage_error("there is nothing to plot without scores", "", "add --eval 'COMMAND {checkpoint}'");
   if (!is_folder(parent_folder(options.plot))) throw missing_file(parent_folder(options.plot));
 }
-
-// The log, from scratch: the trials of a run that stopped are in the cache and come again.
-class Log {
- public:
-  explicit Log(const std::string& path) : path_(path) {
-    make_folders(parent_folder(path));
-    file_.open(path, std::ios::trunc);
-    if (!file_) throw io_error(cat("cannot write ", path));
-  }
-  void add(const Node& object) {
-    file_ << to_json(object) + "\n" << std::flush;
-    if (!file_) throw io_error(cat("cannot write ", path_));
-  }
-
- private:
-  std::string path_;
-  std::ofstream file_;
-};
 
 class Job {
  public:
@@ -108,7 +90,8 @@ class Job {
                  .threads = options_.evaluator.threads,
                  .memory = options_.evaluator.memory,
                  .force = options_.force,
-                 .restart = true},
+                 .restart = true,
+                 .model_card = options_.model_card},
                 progress_);
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     if (!options_.plot.empty()) write_atomically(options_.plot, score_plot(report));
@@ -155,7 +138,7 @@ class Job {
     evaluator_options.threads = threads_of_one();
     evaluator_options.memory = memory_of_one();
     Evaluator evaluator(ingredients_, cache, evaluator_options, progress_, report.groups);
-    Log log(report.log);
+    TrialLog log(report.log);
     progress_.begin("soup", trials_to_expect(), "trials");
     int number = 0;
     std::optional<double> best;

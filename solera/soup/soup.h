@@ -57,6 +57,7 @@ struct SoupOptions {
   std::string log;                   // file; empty: OUT.trials.jsonl (soup.trials.jsonl for soup.safetensors)
   std::string plot;                  // an SVG of the scores; empty: none
   bool force = false;                // replace an existing output
+  bool model_card = true;            // README.md and mergekit_config.yml in an output folder
 };
 
 struct SoupReport {

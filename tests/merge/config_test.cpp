@@ -169,6 +169,22 @@ TEST(Config, ReferencesAreOneText) {
   EXPECT_EQ(config.models[1].path, "org/name@v2");
 }
 
+TEST(Config, WhatIsMadeInMemoryIsAFileToo) {
+  MergeConfig config =
+      parse_merge_config(parse_yaml("{merge_method: ties, rules: paper, base_model: base, parameters: {lambda: 0.1},\n"
+                                    "models: [{model: a, parameters: {weight: [{tensor: w, value: "
+                                    "0.30000000000000004}]}}, {model: 'https://h/b/?key=1'}]}"));
+  const std::string text = config_yaml(config);
+  const MergeConfig read = parse_merge_config(parse_yaml(text));
+  EXPECT_EQ(read.method, "ties");
+  EXPECT_EQ(read.rules, Rules::kPaper);
+  EXPECT_EQ(read.base_model, "base");
+  EXPECT_EQ(to_json(read.parameters), to_json(config.parameters));
+  ASSERT_EQ(read.models.size(), 2u);
+  EXPECT_EQ(to_json(read.models[0].parameters), to_json(config.models[0].parameters));
+  EXPECT_EQ(read.models[1].path, "https://h/b/");  // a query may be a signature
+}
+
 TEST(Config, AFileKnowsItsFolder) {
   const TemporaryFolder folder;
   write_atomically(folder / "c.yaml", with(""));

@@ -1,6 +1,10 @@
 // TIES and Breadcrumbs by tensor, row and whole model: what the executor streams is the formula over each group, bit
 // for bit.
 
+#include <array>
+
+#include <gmock/gmock.h>
+
 #include "solera/base/random.h"
 #include "solera/merge/execute.h"
 #include "solera/merge/methods/breadcrumbs_ties.h"
@@ -135,6 +139,38 @@ TEST_F(Groups, AWholeModelIsForAllTensorsOrNone) {
       solera::test::message_of(
           [&] { merged("ties", "granularity: [{tensor: t0, value: row}, {value: model}]", "density: 0.3", 1, 1); }),
       "\"granularity\" is model for some tensors only at t1 (f.yaml); give all tensors one, or none of them model");
+}
+
+// What acts on the whole model cannot be another for a part of it; what acts on a tensor can.
+TEST_F(Groups, AWholeModelTakesOneValue) {
+  const auto refusal = [&](const std::string& method, const std::string& global, const std::string& model) {
+    return solera::test::message_of([&] { merged(method, "granularity: model" + global, model, 1, 1); });
+  };
+  const std::string hint = " (f.yaml); give one value, without gradient, filter or slice, or set granularity: tensor";
+  const auto two = [](const std::string& a, const std::string& b) {
+    return cat("[{tensor: t1, value: ", a, "}, {value: ", b, "}]");
+  };
+  EXPECT_EQ(refusal("ties", "", "density: " + two("0.5", "0.3")),
+            "granularity: model takes one \"density\" for all tensors, and that of " + folder_.path() +
+                "/m1.safetensors is 0.3 at t0 but 0.5 at t1" + hint);
+  for (const std::string name : {"keep", "remove"})
+    EXPECT_THAT(refusal("breadcrumbs", "", name + ": " + two("0.2", "0.3")), testing::HasSubstr("one \"" + name));
+  for (const auto& [method, name, a, b] :
+       std::vector<std::array<std::string, 4>>{{"ties", "zero_vote", "positive", "majority"},
+                                               {"ties", "rescale", "true", "false"},
+                                               {"breadcrumbs_ties", "zero_vote", "positive", "majority"},
+                                               {"breadcrumbs", "small_tensor", "zero", "keep_all"},
+                                               {"breadcrumbs", "remove_first", "false", "true"},
+                                               {"breadcrumbs", "overlap", "shrink", "error"},
+                                               {"breadcrumbs", "rescale", "true", "false"}})
+    EXPECT_EQ(refusal(method, cat(", ", name, ": ", two(a, b)), "weight: 1"),
+              cat("granularity: model takes one \"", name, "\" for all tensors, and it is ", b, " at t0 but ", a,
+                  " at t1", hint));
+  merged("ties",
+         cat("granularity: model, vote: weighted, lambda: ", two("0.5", "1"), ", normalize: ", two("false", "true")),
+         "density: 0.3, weight: " + two("0.5", "1"), 1, 1);
+  merged("ties", "granularity: tensor, zero_vote: " + two("positive", "majority"), "density: " + two("0.5", "0.3"), 1,
+         1);
 }
 
 TEST_F(Groups, Breadcrumbs) {

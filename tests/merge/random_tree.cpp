@@ -94,9 +94,7 @@ bool Document::any_sign() const {
          !chosen("normalize", "true");
 }
 
-bool Document::whole_model(const Field& field) const {
-  return field.name != "weight" && chosen("granularity", "model");
-}
+bool Document::whole_model(const Field& field) const { return field.of_group && chosen("granularity", "model"); }
 
 Tree::Tree(std::uint64_t seed, const TemporaryFolder& folder) : dice_(seed), folder_(folder) {
   size_ = {dice_.between(3, 40), dice_.between(2, 24), dice_.between(1, 60)};  // vectors of one entry can cancel
@@ -303,7 +301,8 @@ void Tree::draw_parameters(Document& document) {
     const bool needed = field.required || (field.required_by_mergekit && !document.paper);
     if (field.discrete() || (!needed && dice_.chance(0.4))) continue;
     for (SlicePart& slice : document.slices)
-      if (document.stacked && dice_.chance(0.2)) slice.level[field.name] = draw_setting(document, field, false);
+      if (document.stacked && !document.whole_model(field) && dice_.chance(0.2))
+        slice.level[field.name] = draw_setting(document, field, false);
     document.level[field.name] = draw_setting(document, field, true);
   }
 }

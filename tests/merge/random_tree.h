@@ -83,7 +83,7 @@ struct Document {
 
   bool chosen(const std::string& parameter, const std::string& choice) const;
   bool any_sign() const;                       // weights may be negative: nothing is divided by their sum
-  bool whole_model(const Field& field) const;  // one value for all tensors: their changes are ranked together
+  bool whole_model(const Field& field) const;  // one value for all tensors, which are one group
 };
 
 bool is_boolean(const Field& field);

@@ -79,7 +79,8 @@ TEST_F(StatisticsMerge, FilesLieBesideTheConfigurationAndStreamLikeModels) {
   EXPECT_EQ(p.tensors[1].operands.size(), 4u);
   EXPECT_EQ(p.tensors[1].operands[3].label, "b.stats.safetensors");
   EXPECT_EQ(p.program->describe(1),
-            "normalize true, favor_target true, floor 1e-06 [weight 1, fisher a.stats.safetensors] [weight 1, fisher "
+            "normalize true, favor_target true, floor 1e-06, require matrices [weight 1, fisher a.stats.safetensors] "
+            "[weight 1, fisher "
             "b.stats.safetensors]");
   EXPECT_THAT(p.warnings, ElementsAre("no file has a .fisher for bn.running_mean: merged without"));
   EXPECT_EQ(p.inputs().size(), 4u);
@@ -130,6 +131,29 @@ TEST_F(StatisticsMerge, WhatIsMissingIsNamed) {
   EXPECT_EQ(refusal(yaml("fisher")),
             "bn.running_mean.fisher is in b.stats.safetensors but not in a.stats.safetensors (f.yaml); measure all "
             "models alike, or --exclude 'bn.running_mean' keeps that of a.safetensors");
+}
+
+// What no file has is a vector without a gradient, or a measurement that left it out.
+TEST_F(StatisticsMerge, AMatrixWithoutAFisherIsRefused) {
+  const auto global = [](const std::string& require) { return cat("parameters: {require: ", require, "}\n"); };
+  const std::string where = " (a.stats.safetensors, b.stats.safetensors); measure it too, --exclude '";
+  const std::string end = "' to keep that of a.safetensors, or set require: none to average it";
+  EXPECT_EQ(refusal(yaml("fisher") + global("all")),
+            "no file has a Fisher for bn.running_mean" + where + "bn.running_mean" + end);
+  for (const char* name : {"a", "b"}) {
+    write(name, {tensor("frozen", DType::kF32, {1, 2}, {double(*name - 'a'), 2}),
+                 tensor("w", DType::kF32, {2, 2}, {1, 2, 3, 4})});
+  }
+  const std::string frozen = "no file has a Fisher for frozen" + where + "frozen" + end;
+  EXPECT_EQ(refusal(yaml("fisher")), frozen);
+  EXPECT_EQ(refusal(yaml("fisher") + global("[{filter: w, value: none}, {value: matrices}]")), frozen);
+  for (const char* require : {"none", "[{tensor: frozen, value: none}, {value: all}]"}) {
+    EXPECT_THAT(plan(yaml("fisher") + global(require)).warnings,
+                ElementsAre("no file has a .fisher for frozen: merged without"));
+    merged(yaml("fisher") + global(require));
+    EXPECT_EQ(solera::test::values(checkpoint::open_checkpoint(out_), "frozen"), (std::vector<double>{0.5, 2}));
+  }
+  EXPECT_THAT(plan(yaml("regmean")).warnings, ElementsAre("no file has a .gram for frozen: merged without"));
 }
 
 TEST_F(StatisticsMerge, WhatIsNoFisherIsFoundInThePasses) {

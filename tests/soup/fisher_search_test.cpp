@@ -141,6 +141,14 @@ TEST_F(FisherSearch, Refusals) {
   soup = line(3);
   soup.fishers[1] = statistics("zero.safetensors", 0);
   EXPECT_THAT(refusal(soup), HasSubstr("every Fisher is 0: the norm is 0 and cannot normalize"));
+  soup = options({file("a.safetensors", 0), file("b.safetensors", 1)}, peak_script());
+  for (const char* name : {"a", "b"}) {
+    solera::test::write_model(folder_ / cat(name, ".safetensors"),
+                              {tensor("v", DType::kF32, {1, 2}, {1, 2}), tensor("w", DType::kF32, {1}, {1})});
+    soup.fishers.push_back(statistics(cat(name, ".stats.safetensors"), 3));
+  }
+  soup.recipe = Recipe::kLine;
+  EXPECT_THAT(refusal(soup), StartsWith("no file has a Fisher for v ("));
   expect_nothing_half_written(line(3));
 }
 

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include "solera/base/random.h"
+#include "solera/merge/execute.h"
 #include "tests/soup/scalars.h"
 
 namespace solera::soup {
@@ -97,8 +98,10 @@ TEST_F(Soup, LogsEveryTrial) {
 }
 
 TEST_F(Soup, FoldersGiveFolders) {
-  const std::string command = cat("test -f {checkpoint}/config.json && test -f {checkpoint}/tokenizer.json && sh ",
-                                  (peak_script(), shell_quote(folder_ / "peak.sh")), " {checkpoint}/model.safetensors");
+  const std::string command =
+      cat("test ! -e {checkpoint}/README.md && test -f {checkpoint}/config.json && test -f {checkpoint}/tokenizer.json "
+          "&& sh ",
+          (peak_script(), shell_quote(folder_ / "peak.sh")), " {checkpoint}/model.safetensors");
   SoupOptions soup = options({model_folder("a/final", 0.4), model_folder("b/final", 0.8)}, command);
   soup.out = folder_ / "soup";
   const SoupReport report = make(soup);
@@ -106,6 +109,48 @@ TEST_F(Soup, FoldersGiveFolders) {
   EXPECT_FLOAT_EQ(static_cast<float>(value(soup.out)), 0.6f);
   EXPECT_TRUE(exists(soup.out + "/config.json"));
   EXPECT_TRUE(exists(soup.out + "/tokenizer.json"));
+  EXPECT_THAT(read_file(soup.out + "/README.md"), HasSubstr("# soup\n"));
+  EXPECT_THAT(read_file(soup.out + "/README.md"), HasSubstr("2 models by the method `linear`"));
+  soup.out = folder_ / "bare";
+  soup.model_card = false;
+  make(soup);
+  EXPECT_FALSE(exists(soup.out + "/README.md"));
+  EXPECT_FALSE(exists(soup.out + "/mergekit_config.yml"));
+}
+
+// The configuration in the folder makes the soup again, whatever its weights.
+TEST_F(Soup, AFolderHasTheConfigurationThatMadeIt) {
+  std::vector<std::string> models;
+  for (const char* name : {"a", "b", "base"}) {
+    make_folders(folder_ / name);
+    const double shift = name[1] ? 0.1 : *name - 'a';
+    solera::test::write_model(
+        folder_ / cat(name, "/model.safetensors"),
+        {tensor("layers.0.w", DType::kBF16, {3}, {1 + shift, 0.3, 2}),
+         tensor("layers.1.w", DType::kF32, {2}, {0.7 - shift, shift}), tensor("steps", DType::kI64, {}, {shift})});
+    write_atomically(folder_ / name + "/config.json", "{}");
+    models.push_back(folder_ / name);
+  }
+  SoupOptions soup = options({models[0], models[1]}, "wc -c < {checkpoint}/model.safetensors");
+  soup.out = folder_ / "soup";
+  soup.coefficients.budget = 8;
+  soup.coefficients.granularity = Granularity::kTensor;
+  soup.search.seed = 5;
+  soup.force = true;
+  const auto check = [&](const std::string& lines) {
+    make(soup);
+    EXPECT_THAT(read_file(soup.out + "/mergekit_config.yml"), HasSubstr(lines));
+    merge::Plan plan = merge::make_plan(merge::read_merge_config(soup.out + "/mergekit_config.yml"), {});
+    merge::execute(plan, {.out = folder_ / "again", .force = true}, no_progress());
+    EXPECT_EQ(read_file(folder_ / "again/model.safetensors"), read_file(soup.out + "/model.safetensors"));
+  };
+  check("merge_method: \"linear\"\n");
+  soup.evaluator.shell = "cksum < {checkpoint}/model.safetensors | awk '{{print $1 % 997}}'";
+  soup.recipe = Recipe::kCmaes;
+  check("tensor: ");
+  soup.base = models[2];
+  soup.coefficients.domain = Domain::kBox;
+  check("tensor: ");
 }
 
 TEST_F(Soup, UniformNeedsNoScores) {

@@ -7,6 +7,12 @@
 
 namespace solera::merge {
 
+void require_one_granularity(bool first_is_model, bool is_model) {
+  if (first_is_model != is_model)
+    throw usage_error("\"granularity\" is model for some tensors only", "",
+                      "give all tensors one, or none of them model");
+}
+
 RankBand top_band(double density, std::int64_t n) {
   if (density <= 0) return {0, 0};
   if (density >= 1) return {0, n};

@@ -14,6 +14,9 @@ namespace solera::merge {
 enum class Granularity { kTensor, kRow, kModel };
 inline constexpr const char* kGranularityNames = "tensor | row | model";
 
+// The whole model is one group for all tensors or for none. Throws Error (usage).
+void require_one_granularity(bool first_is_model, bool is_model);
+
 // Ranks [first, last) survive; rank 0 is the largest magnitude, equal ones go by index.
 struct RankBand {
   std::int64_t first = 0, last = 0;

@@ -44,16 +44,23 @@ void fields(BreadcrumbsParams& p, Visitor&& field) {
   field("alpha", p.alpha, "factor on the summed changes", "finite").alias("lambda").mergekit(1.0);
   field("normalize", p.normalize, "divide the sum by the sum of the weights");
   field("granularity", p.granularity, "group in which the fractions count", kGranularityNames);
-  field("small_tensor", p.small_tensor, "a group where floor(keep n) = 0", "keep_all | zero").mergekit("zero");
-  field("remove_first", p.remove_first, "drop the largest before (else from) those kept");
-  field("overlap", p.overlap, "where keep + remove > 1: refuse, or remove less", "error | shrink").mergekit("shrink");
-  field("rescale", p.rescale, "enlarge what is kept to the L1 norm of all changes");
+  field("small_tensor", p.small_tensor, "a group where floor(keep n) = 0", "keep_all | zero")
+      .mergekit("zero")
+      .per_group();
+  field("remove_first", p.remove_first, "drop the largest before (else from) those kept").per_group();
+  field("overlap", p.overlap, "where keep + remove > 1: refuse, or remove less", "error | shrink")
+      .mergekit("shrink")
+      .per_group();
+  field("rescale", p.rescale, "enlarge what is kept to the L1 norm of all changes").per_group();
 }
 template <class Visitor>
 void fields(BreadcrumbsModel& m, Visitor&& field) {
   field("weight", m.weight, "factor on this model's changes", "finite").mergekit_required();
-  field("keep", m.keep, "fraction of changes kept", "(0, 1]").alias("density").mergekit(1.0);
-  field("remove", m.remove, "fraction of the LARGEST changes dropped", "[0, 1)").alias("gamma").mergekit(0.01);
+  field("keep", m.keep, "fraction of changes kept", "(0, 1]").alias("density").mergekit(1.0).per_group();
+  field("remove", m.remove, "fraction of the LARGEST changes dropped", "[0, 1)")
+      .alias("gamma")
+      .mergekit(0.01)
+      .per_group();
 }
 
 // Throws Error (usage) where keep + remove > 1 and the overlap is an error.

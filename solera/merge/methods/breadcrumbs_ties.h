@@ -28,7 +28,7 @@ template <class Visitor>
 void fields(BreadcrumbsTiesParams& p, Visitor&& field) {
   fields(p.breadcrumbs, field);
   field("vote", p.vote, "what votes on the sign", kVoteNames).mergekit("weighted");
-  field("zero_vote", p.zero_vote, "sign where the votes cancel", kZeroVoteNames).mergekit("positive");
+  field("zero_vote", p.zero_vote, "sign where the votes cancel", kZeroVoteNames).mergekit("positive").per_group();
 }
 
 // The formula for one group in memory. `out` may be `base` itself. Requires equal sizes; granularity is the caller's.

@@ -76,6 +76,18 @@ class FisherProgram final : public TypedProgram<FisherParams, FisherModel> {
  public:
   FisherProgram() : TypedProgram(nullptr, check) {}
 
+  void bind(std::size_t index, const Binding& binding) override {
+    TypedProgram::bind(index, binding);
+    const FisherRequired require = params(index).require;
+    if (binding.statistics > 0 || require == FisherRequired::kNone) return;
+    if (require == FisherRequired::kMatrices && binding.shape.size() < 2) return;
+    std::vector<std::string> files;
+    for (const FisherModel& model : models(index)) files.push_back(model.fisher.path);
+    throw input_error(cat("no file has a Fisher for ", binding.tensor), join(files, ", "),
+                      cat("measure it too, --exclude '", binding.tensor, "' to keep that of ",
+                          binding.model_names.front(), ", or set require: none to average it"));
+  }
+
   bool wants_survey() const override {
     for (std::size_t i = 0; i < count(); ++i)
       if (params(i).normalize) return true;

@@ -7,8 +7,9 @@
 //   out = x_0 where the divisor is below 1e-38
 //
 // Matena and Raffel 2022, arXiv 2111.09832, with the numerics of its authors' code. F_i >= 0 is the tensor NAME.fisher
-// of model i's statistics file; model 0, the first, is the target. A tensor that no file has a Fisher for gets
-// sum_i weight_i x_i / sum_i weight_i. Shapes: any. Sums and the division are float64, whatever F's range.
+// of model i's statistics file; model 0, the first, is the target. A tensor that no file has a Fisher for is
+// refused, or gets sum_i weight_i x_i / sum_i weight_i: a vector, such as a running mean of batch norm, which has no
+// gradient, or any tensor with `require: none`. Shapes: any. Sums and the division are float64, whatever F's range.
 // Cost: one read of models and Fishers, one more of the Fishers with normalize.
 #pragma once
 
@@ -18,10 +19,13 @@
 
 namespace solera::merge {
 
+enum class FisherRequired { kMatrices, kAll, kNone };
+
 struct FisherParams {
   bool normalize = true;
   bool favor_target = true;
   double floor = 1e-6;
+  FisherRequired require = FisherRequired::kMatrices;
 };
 struct FisherModel {
   double weight = 1.0;
@@ -34,6 +38,8 @@ void fields(FisherParams& p, Visitor&& field) {
   field("favor_target", p.favor_target, "put the floor under the first model's Fisher alone")
       .alias("favor_target_model");
   field("floor", p.floor, "least Fisher of an element", "[0, inf)").alias("fisher_floor");
+  field("require", p.require, "tensors without a Fisher that are refused: two and more dimensions, all, none",
+        "matrices | all | none");
 }
 template <class Visitor>
 void fields(FisherModel& m, Visitor&& field) {

@@ -116,9 +116,7 @@ MaskContext context_of(const Binding& binding) {
 
 void MaskedTensors::add(MaskedMerge merge, std::int64_t row, std::int64_t elements) {
   const bool whole = merge.granularity == Granularity::kModel;
-  if (!merges_.empty() && whole != (merges_.front().granularity == Granularity::kModel))
-    throw usage_error("\"granularity\" is model for some tensors only", "",
-                      "give all tensors one, or none of them model");
+  if (!merges_.empty()) require_one_granularity(merges_.front().granularity == Granularity::kModel, whole);
   const std::int64_t longest = std::max(merge.rank_row, merge.granularity == Granularity::kRow ? row : 0);
   memory_.push_back(notes_memory(merge, elements) + (longest > 0 ? row_memory(merge, longest) : 0));
   merges_.push_back(std::move(merge));

@@ -63,7 +63,7 @@ struct ModelMask {
 // What a tensor gets.
 struct MaskedMerge {
   std::vector<ModelMask> models;
-  Granularity granularity = Granularity::kTensor;  // of a group; a whole model takes the first tensor's masks
+  Granularity granularity = Granularity::kTensor;  // of a group; the masks of a whole model are one for all tensors
   std::optional<SignVote> election;
   double lambda = 1;
   bool normalize = false;
@@ -121,6 +121,7 @@ class MaskedProgram final : public TypedProgram<Params, ModelParams> {
     TypedProgram<Params, ModelParams>::bind(index, binding);
     const MaskContext context = context_of(binding);
     tensors_.add(rule_(this->params(index), this->models(index), context), context.row, context.elements);
+    if (tensors_.wants_survey()) this->require_values_of_group(index, binding);
   }
   bool wants_survey() const override { return tensors_.wants_survey(); }
   void survey(std::span<const TensorPass> passes) override { tensors_.survey(passes); }

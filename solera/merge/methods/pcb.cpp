@@ -167,8 +167,10 @@ class PcbProgram final : public TypedProgram<PcbParams, PcbModel> {
 
   void bind(std::size_t index, const Binding& binding) override {
     TypedProgram::bind(index, binding);
-    if (params(index).granularity == PcbGranularity::kTensor)
-      require_some_kept(params(index), checkpoint::element_count(binding.shape), binding.tensor);
+    const bool model = params(index).granularity == PcbGranularity::kModel;
+    require_one_granularity(wants_survey(), model);
+    if (model) require_values_of_group(index, binding);
+    if (!model) require_some_kept(params(index), checkpoint::element_count(binding.shape), binding.tensor);
     if (index == 0 && binding.models.size() == 1 && binding.warnings)
       binding.warnings->push_back("pcb: one model has nothing to compete with; its own largest changes are kept");
   }

@@ -46,12 +46,14 @@ struct PcbModel {
 template <class Visitor>
 void fields(PcbParams& p, Visitor&& field) {
   field("density", p.density, "fraction of each model's changes kept (fewer by one, and by ties)", "(0, 1]")
-      .alias("ratio");
+      .alias("ratio")
+      .per_group();
   field("lambda", p.lambda, "factor on the merged change", "finite").alias("alpha");
-  field("clamp", p.clamp, "fraction of magnitudes clipped at both ends (formulation code)", "[0, 0.5)");
-  field("formulation", p.formulation, "the authors' program, or the paper's text", "code | paper");
+  field("clamp", p.clamp, "fraction of magnitudes clipped at both ends (formulation code)", "[0, 0.5)").per_group();
+  field("formulation", p.formulation, "the authors' program, or the paper's text", "code | paper").per_group();
   field("inter", p.inter, "what agreement with the other models is (formulation code)",
-        "sum_tanh | sum_tanh_normed | pairwise_tanh");
+        "sum_tanh | sum_tanh_normed | pairwise_tanh")
+      .per_group();
   field("granularity", p.granularity, "group in which scores are normalized and the density counts", "model | tensor");
 }
 template <class Visitor>

@@ -40,13 +40,15 @@ void fields(TiesParams& p, Visitor&& field) {
   field("normalize", p.normalize, "divide by the weights that agree (else a plain sum)");
   field("granularity", p.granularity, "group in which the density counts", kGranularityNames).mergekit("tensor");
   field("vote", p.vote, "what votes on the sign", kVoteNames).mergekit("weighted");
-  field("zero_vote", p.zero_vote, "sign where the votes cancel", kZeroVoteNames).mergekit("positive");
-  field("rescale", p.rescale, "enlarge what is kept to the L1 norm of all changes");
+  field("zero_vote", p.zero_vote, "sign where the votes cancel", kZeroVoteNames).mergekit("positive").per_group();
+  field("rescale", p.rescale, "enlarge what is kept to the L1 norm of all changes").per_group();
 }
 template <class Visitor>
 void fields(TiesModel& m, Visitor&& field) {
   field("weight", m.weight, "factor on this model's changes", "finite").mergekit_required();
-  field("density", m.density, "fraction of this model's changes kept, largest first", "(0, 1]").mergekit(1.0);
+  field("density", m.density, "fraction of this model's changes kept, largest first", "(0, 1]")
+      .mergekit(1.0)
+      .per_group();
 }
 
 // The formula for one group in memory. `out` may be `base` itself. Requires equal sizes; granularity is the caller's.

@@ -1,6 +1,7 @@
 #include "solera/merge/methods/pcb.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <limits>
 
@@ -426,6 +427,29 @@ TEST_F(PcbStored, RefusalsNameModelsAndTensors) {
                 solera::test::tensor("t3", checkpoint::DType::kF32, kShapes[3], {})});
   EXPECT_EQ(message_of([&] { merge("density: 0.2", 1, 1); }), path(2) + " equals the base; leave it out");
   EXPECT_FALSE(exists(folder_ / "out.safetensors"));
+}
+
+TEST_F(PcbStored, AWholeModelTakesOneValue) {
+  const auto two = [](const std::string& name, const std::string& a, const std::string& b) {
+    return cat(name, ": [{tensor: t1, value: ", a, "}, {value: ", b, "}]");
+  };
+  for (const auto& [name, a, b] : std::vector<std::array<std::string, 3>>{{"density", "0.5", "0.2"},
+                                                                          {"clamp", "0.1", "0"},
+                                                                          {"formulation", "paper", "code"},
+                                                                          {"inter", "pairwise_tanh", "sum_tanh"}})
+    EXPECT_EQ(message_of([&] { plan(two(name, a, b)); }),
+              cat("granularity: model takes one \"", name, "\" for all tensors, and it is ", b, " at t0 but ", a,
+                  " at t1 (f.yaml); give one value, without gradient, filter or slice, or set granularity: tensor"));
+  for (const bool model : {true, false})
+    EXPECT_EQ(message_of([&] { plan(two("granularity", model ? "model" : "tensor", model ? "tensor" : "model")); }),
+              "\"granularity\" is model for some tensors only at t1 (f.yaml); give all tensors one, or none of them "
+              "model");
+  merge("density: 0.2", 1, 1);
+  const auto plain = merged();
+  merge("density: 0.2, " + two("lambda", "0", "1"), 1, 1);
+  const auto some = merged();
+  EXPECT_EQ(some[0], plain[0]);
+  EXPECT_EQ(some[1], tensors_[0][1]);
 }
 
 TEST_F(PcbStored, OneModelIsAllowedWithAWarning) {
