@@ -4,7 +4,7 @@
     bench/peers/mergekit.py [--solera build/release/bin/solera] [--models /dev/shm/solera-bench] [--runs 3] [METHOD...]
 
 Models come from `bench_limit make FOLDER`; mergekit 0.1.5 is installed into a scratch environment beside them. Prints median
-seconds, peak resident memory (mapped file pages included) and the ratio. METHOD is any that both have and that
+seconds, peak anonymous memory (mapped files left out; sampled) and the ratio of the times. METHOD is any that both have and that
 `bench_limit` writes a configuration for; the default takes about ten minutes.
 """
 import argparse
@@ -29,15 +29,26 @@ def install(folder):
     return tool
 
 
+def anonymous_bytes(pid):
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as status:
+            return next((int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon:")), 0)
+    except OSError:
+        return 0
+
+
 def run(command):
-    """Seconds and peak resident bytes of a finished process."""
+    """Seconds and peak anonymous bytes of a finished process."""
     start = time.monotonic()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                              env=dict(os.environ, HF_HUB_OFFLINE="1"))
-    _, status, usage = os.wait4(child.pid, 0)
-    if status != 0:
+    peak = 0
+    while child.poll() is None:
+        peak = max(peak, anonymous_bytes(child.pid))
+        time.sleep(0.005)
+    if child.returncode != 0:
         sys.exit(f"failed: {' '.join(map(str, command))}")
-    return time.monotonic() - start, usage.ru_maxrss * 1024
+    return time.monotonic() - start, peak
 
 
 def main():
@@ -63,13 +74,13 @@ def main():
         theirs, ours = [], []
         for _ in range(args.runs):
             for command, results in (([tool, config, out, "--no-write-model-card"], theirs),
-                                     ([args.solera, "merge", config, "-o", out], ours)):
+                                     ([args.solera, "merge", config, "-o", out, "--memory", "256MiB"], ours)):
                 shutil.rmtree(out, ignore_errors=True)
                 results.append(run(command))
         shutil.rmtree(out, ignore_errors=True)
         seconds = [statistics.median(t for t, _ in results) for results in (theirs, ours)]
-        memory = [max(m for _, m in results) / 1e9 for results in (theirs, ours)]
-        print(f"{method:16} mergekit {seconds[0]:6.2f} s {memory[0]:.2f} GB   solera {seconds[1]:.3f} s {memory[1]:.2f} GB"
+        memory = [max(m for _, m in results) / 2**20 for results in (theirs, ours)]
+        print(f"{method:16} mergekit {seconds[0]:6.2f} s {memory[0]:5.0f} MiB   solera {seconds[1]:.3f} s {memory[1]:3.0f} MiB"
               f"   {seconds[0] / seconds[1]:.0f} times", flush=True)
 
 

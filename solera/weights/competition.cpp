@@ -83,13 +83,14 @@ HWY_INLINE V tanh_of(D d, V x) {
   return hn::IfThenElse(is_small, small, hn::CopySign(hn::Div(m, hn::Add(hn::Set(d, 2.0), m)), x));
 }
 
-// (x - low) / (high - low), or 0 where there is nothing between.
-HWY_INLINE V normed(D d, V x, double low, double high) {
-  if (!(high > low)) return hn::Zero(d);
-  const auto above = hn::Sub(x, hn::Set(d, low));
-  const double by = 1 / (high - low);  // a division takes as long as ten multiplications
-  return by <= std::numeric_limits<double>::max() ? hn::Mul(above, hn::Set(d, by))
-                                                  : hn::Div(above, hn::Set(d, high - low));
+// What makes (x - low) / (high - low) of x - low, or 0 where there is nothing between: a division takes as long as ten
+// multiplications. Ends nearer than 1e-308 count as one.
+double inverse_range(double low, double high) {
+  const double inverse = 1 / (high - low);
+  return high > low && inverse <= std::numeric_limits<double>::max() ? inverse : 0;
+}
+HWY_INLINE V normed(D d, V x, double low, double inverse) {
+  return hn::Mul(hn::Sub(x, hn::Set(d, low)), hn::Set(d, inverse));
 }
 
 constexpr std::size_t kMostLanes = hn::MaxLanes(D());
@@ -125,7 +126,13 @@ class Place {
         change_(tasks_ * lanes_),
         clipped_(tasks_ * lanes_),
         normed_(tasks_ * lanes_),
-        score_(tasks_ * lanes_) {}
+        score_(tasks_ * lanes_) {
+    if (c.rule == Competing::kCode)
+      for (std::size_t k = 0; k < tasks_; ++k) inverse_.push_back(inverse_range(c.low[k], c.high[k]));
+    else
+      for (std::size_t pair = 0; pair < tasks_ * tasks_; ++pair)
+        inverse_.push_back(inverse_range(c.pair_low[pair], c.pair_high[pair]));
+  }
 
   HWY_INLINE void load(double* const* rows, std::int64_t i, std::size_t count) {
     for (std::size_t k = 0; k < tasks_; ++k) put(change_, k, load_some(d_, rows[k] + i, count));
@@ -152,7 +159,7 @@ class Place {
       magnitude = hn::IfThenElse(hn::Gt(magnitude, high), high, magnitude);
       const auto moves = hn::Ne(change, hn::Zero(d_));  // the sign of 0 is 0
       put(clipped_, k, hn::IfThenElseZero(moves, hn::CopySign(magnitude, change)));
-      put(normed_, k, hn::CopySign(normed(d_, magnitude, c_.low[k], c_.high[k]), change));
+      put(normed_, k, hn::CopySign(normed(d_, magnitude, c_.low[k], inverse_[k]), change));
       sum = hn::Add(sum, c_.inter == InterScore::kSumTanh ? change : at(normed_, k));
     }
     const auto least = hn::Set(d_, -1.0), most = hn::Set(d_, 1.0), sharpness = hn::Set(d_, c_.sharpness);
@@ -177,7 +184,7 @@ class Place {
     for (std::size_t i = 0; i < tasks_; ++i)
       for (std::size_t j = i; j < tasks_; ++j) {
         const std::size_t pair = i * tasks_ + j;
-        const auto norm = normed(d_, hn::Mul(at(change_, i), at(change_, j)), c_.pair_low[pair], c_.pair_high[pair]);
+        const auto norm = normed(d_, hn::Mul(at(change_, i), at(change_, j)), c_.pair_low[pair], inverse_[pair]);
         const auto term = hn::Mul(exp_of(d_, hn::Sub(norm, one)), hn::Set(d_, 1 / c_.pair_sum[pair]));
         put(score_, i, hn::Add(at(score_, i), term));
         if (j > i) put(score_, j, hn::Add(at(score_, j), term));
@@ -193,6 +200,7 @@ class Place {
   const Competition& c_;
   std::size_t tasks_, lanes_;
   std::vector<double> change_, clipped_, normed_, score_;
+  std::vector<double> inverse_;  // of a task's range of magnitudes, or of a pair's range of products
 };
 
 void scores(const Competition& c, double* const* rows, std::int64_t n) {
@@ -208,6 +216,8 @@ void mean(const Competition& c, const double* factors, double* const* rows, std:
   const D d;
   const auto zero = hn::Zero(d);
   Place place(d, c);
+  std::vector<double> heights_by;
+  for (std::size_t k = 0; k < c.tasks(); ++k) heights_by.push_back(inverse_range(c.threshold[k], c.most[k]));
   vectors(d, n, [&](std::int64_t i, std::size_t count) HWY_ATTR {
     place.load(rows, i, count);
     // A mean lies between the least and the largest of what it is made of, whatever the rounding.
@@ -218,7 +228,7 @@ void mean(const Competition& c, const double* factors, double* const* rows, std:
       auto height = score;
       auto kept = hn::Ge(score, threshold);
       if (c.rule == Competing::kCode) {
-        height = hn::Mul(hn::Sub(score, threshold), hn::Set(d, 1 / (c.most[k] - c.threshold[k])));
+        height = hn::Mul(hn::Sub(score, threshold), hn::Set(d, heights_by[k]));
         kept = hn::Gt(score, threshold);
       }
       sum = hn::Add(sum, hn::IfThenElseZero(kept, hn::Mul(height, change)));
@@ -270,8 +280,9 @@ void extremes(const double* a, const double* b, std::int64_t n, double* low, dou
 
 void terms(double low, double high, double sharpness, const double* a, const double* b, std::int64_t n, double* out) {
   const D d;
+  const double inverse = inverse_range(low, high);
   vectors(d, n, [&](std::int64_t i, std::size_t count) HWY_ATTR {
-    const auto norm = normed(d, hn::Mul(load_some(d, a + i, count), load_some(d, b + i, count)), low, high);
+    const auto norm = normed(d, hn::Mul(load_some(d, a + i, count), load_some(d, b + i, count)), low, inverse);
     const auto term = exp_of(d, hn::Mul(hn::Set(d, sharpness), hn::Sub(norm, hn::Set(d, 1.0))));
     store_some(term, d, out + i, count);
   });

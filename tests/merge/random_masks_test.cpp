@@ -44,10 +44,10 @@ class RandomMasks : public testing::Test {
   std::string path(std::uint64_t model) const { return folder_ / cat("m", model, ".safetensors"); }
 
   MergeConfig config(const std::string& method, const std::string& global, const std::string& model,
-                     const std::string& top = "random_seed: 3") const {
+                     const std::string& top = "random_seed: 3", const std::string& second = "") const {
     const std::string text = cat("{merge_method: ", method, ", rules: paper, ", top, ", base_model: ", path(0),
                                  ", parameters: {", global, "}, models: [{model: ", path(1), ", parameters: {", model,
-                                 "}}, {model: ", path(2), ", parameters: {", model, "}}]}");
+                                 "}}, {model: ", path(2), ", parameters: {", second.empty() ? model : second, "}}]}");
     return parse_merge_config(parse_yaml(text, "f.yaml"));
   }
 
@@ -68,7 +68,8 @@ class RandomMasks : public testing::Test {
   using Formula = std::function<void(const Values& base, const std::vector<std::span<const float>>& tuned,
                                      const MaskContext& context, Values& out)>;
 
-  void compare(const std::string& method, const std::string& global, const std::string& model, const Formula& formula) {
+  void compare(const std::string& method, const std::string& global, const std::string& model, const Formula& formula,
+               const std::string& second = "") {
     std::vector<Values> right;
     for (std::size_t t = 0; t < shapes_.size(); ++t) {
       Values& out = right.emplace_back(tensors_[0][t].size());
@@ -81,7 +82,8 @@ class RandomMasks : public testing::Test {
     }
     for (const int threads : {1, 3})
       for (const std::int64_t chunk : {1, 5})
-        EXPECT_EQ(merged(config(method, global, model), threads, chunk), right) << method << " " << global;
+        EXPECT_EQ(merged(config(method, global, model, "random_seed: 3", second), threads, chunk), right)
+            << method << " " << global << " " << model;
   }
 
   TemporaryFolder folder_;
@@ -103,6 +105,18 @@ TEST_F(RandomMasks, DareIsTheFormulaOverEachTensor) {
           [&](const auto& base, const auto& tuned, const auto& context, Values& out) {
             dare_ties(base, tuned, {.lambda = 0.7, .rescale_by = RescaleBy::kL1}, models, context, out);
           });
+}
+
+TEST_F(RandomMasks, ModelsMayBeKeptWhole) {
+  for (const auto& [first, second] : {std::pair(1.0, 1.0), std::pair(1.0, 0.4), std::pair(0.4, 1.0)}) {
+    const std::vector<DareModel> models = {{0.6, first}, {0.6, second}};
+    compare(
+        "dare_ties", "rescale_by: l1", cat("weight: 0.6, density: ", first),
+        [&](const auto& base, const auto& tuned, const auto& context, Values& out) {
+          dare_ties(base, tuned, {.rescale_by = RescaleBy::kL1}, models, context, out);
+        },
+        cat("weight: 0.6, density: ", second));
+  }
 }
 
 TEST_F(RandomMasks, DellaIsTheFormulaOverEachTensor) {

@@ -70,10 +70,12 @@ void by_tensor(const TensorPass& pass, const MaskedMerge& merge) {
   const auto bands = bands_of<T>(pass, merge);
   Masker<T> masker(merge, bands);
   std::optional<MaskNotes> notes;
-  if (notes_memory(merge, pass.elements()) > 0)
-    masker.set_notes(
-        &notes.emplace(merge.models.size(), pass.elements(), pass.engine.blocking.block, masker.rank_row()));
-  if (masker.needs_norms()) masker.set_scales(norms_of<T>(pass, masker).scales(merge));
+  if (masker.needs_norms()) {
+    if (notes_memory(merge, pass.elements()) > 0)
+      masker.set_notes(
+          &notes.emplace(merge.models.size(), pass.elements(), pass.engine.blocking.block, masker.rank_row()));
+    masker.set_scales(norms_of<T>(pass, masker).scales(merge));
+  }
   if (masker.needs_balance()) masker.set_zero_sign(balance_of<T>(pass, masker) >= 0);
   map_masked<T>(pass, masker);
 }
