@@ -250,7 +250,7 @@ int limit(const Arguments& a) {
       tools.push_back(tool_seconds);
     }
     const auto [low, high] = std::minmax_element(ratios.begin(), ratios.end());
-    std::printf("%-16s yardstick %.3f s  solera %.3f s  ratio %.2f (%.2f to %.2f)\n", method.c_str(), median(marks),
+    std::printf("%-16s yardstick %.3f s  solera %.3f s  ratio %.3f (%.3f to %.3f)\n", method.c_str(), median(marks),
                 median(tools), median(ratios), *low, *high);
     std::fflush(stdout);
   }

@@ -41,13 +41,15 @@ HWY_INLINE V polynomial(D d, V x, const double (&coefficients)[kTerms]) {
   return by_halves<kTerms>(d, powers, coefficients);
 }
 
-// exp(x) for x <= 0 as 2^k (1 + q) with |ln(1 + q)| <= ln(2) / 2; below -708 it is that of -708.
+constexpr double kLeast = -708;  // of numbers whose exponential is not subnormal
+HWY_INLINE V at_least(D d, V x) { return hn::IfThenElse(hn::Lt(x, hn::Set(d, kLeast)), hn::Set(d, kLeast), x); }
+
+// exp(x) for x from kLeast to 0 as 2^k (1 + q) with |ln(1 + q)| <= ln(2) / 2.
 struct Exponential {
   V power, q;
 };
 HWY_INLINE Exponential exponential(D d, V x) {
   const hn::RebindToSigned<D> di;
-  x = hn::IfThenElse(hn::Lt(x, hn::Set(d, -708.0)), hn::Set(d, -708.0), x);
   // Adding 3 x 2^51 rounds to an integer k and leaves it in the low bits.
   const auto shift = hn::Set(d, 0x1.8p52);
   const auto shifted = hn::Add(hn::Mul(x, hn::Set(d, 1.4426950408889634)), shift);
@@ -65,8 +67,9 @@ HWY_INLINE Exponential exponential(D d, V x) {
   return {power, hn::Add(r, hn::Mul(hn::Mul(r, r), sum))};
 }
 
-HWY_INLINE V exp_of(D d, V x) {
-  const Exponential e = exponential(d, x);
+// exp(x) for x from -depth to 0; below kLeast that of kLeast.
+HWY_INLINE V exp_of(D d, V x, double depth) {
+  const Exponential e = exponential(d, depth > -kLeast ? at_least(d, x) : x);
   return hn::Mul(e.power, hn::Add(hn::Set(d, 1.0), e.q));
 }
 
@@ -78,7 +81,7 @@ HWY_INLINE V tanh_of(D d, V x) {
   const auto small = hn::Add(x, hn::Mul(hn::Mul(x, square), sum));
   const auto is_small = hn::Lt(hn::Abs(x), hn::Set(d, 1.0 / 32));
   if (hn::AllTrue(d, is_small)) return small;
-  const Exponential e = exponential(d, hn::Mul(hn::Set(d, -2.0), hn::Abs(x)));
+  const Exponential e = exponential(d, at_least(d, hn::Mul(hn::Set(d, -2.0), hn::Abs(x))));
   const auto m = hn::Add(hn::Mul(e.power, e.q), hn::Sub(e.power, hn::Set(d, 1.0)));
   return hn::IfThenElse(is_small, small, hn::CopySign(hn::Div(m, hn::Add(hn::Set(d, 2.0), m)), x));
 }
@@ -165,11 +168,11 @@ class Place {
     const auto least = hn::Set(d_, -1.0), most = hn::Set(d_, 1.0), sharpness = hn::Set(d_, c_.sharpness);
     for (std::size_t k = 0; k < tasks_; ++k) {
       const auto norm = at(normed_, k);
-      const auto intra = exp_of(d_, hn::Mul(sharpness, hn::Sub(hn::Mul(norm, norm), most)));
+      const auto intra = exp_of(d_, hn::Mul(sharpness, hn::Sub(hn::Mul(norm, norm), most)), c_.sharpness);
       const auto inter =
           c_.inter == InterScore::kPairwiseTanh ? mean_of_pairs(norm) : tanh_of(d_, hn::Mul(at(change_, k), sum));
       const auto score = hn::Mul(intra, inter);
-      put(score_, k, hn::IfThenElse(hn::Ge(score, least), hn::IfThenElse(hn::Gt(score, most), most, score), least));
+      put(score_, k, hn::IfThenElse(hn::Ge(score, least), score, least));  // -1 for what is no number
     }
   }
   HWY_INLINE V mean_of_pairs(V norm) const {
@@ -185,13 +188,13 @@ class Place {
       for (std::size_t j = i; j < tasks_; ++j) {
         const std::size_t pair = i * tasks_ + j;
         const auto norm = normed(d_, hn::Mul(at(change_, i), at(change_, j)), c_.pair_low[pair], inverse_[pair]);
-        const auto term = hn::Mul(exp_of(d_, hn::Sub(norm, one)), hn::Set(d_, 1 / c_.pair_sum[pair]));
+        const auto term = hn::Mul(exp_of(d_, hn::Sub(norm, one), 1), hn::Set(d_, 1 / c_.pair_sum[pair]));
         put(score_, i, hn::Add(at(score_, i), term));
         if (j > i) put(score_, j, hn::Add(at(score_, j), term));
         if (j == i) put(normed_, i, norm);
       }
     for (std::size_t k = 0; k < tasks_; ++k) {
-      const auto intra = exp_of(d_, hn::Mul(hn::Set(d_, c_.sharpness), hn::Sub(at(normed_, k), one)));
+      const auto intra = exp_of(d_, hn::Mul(hn::Set(d_, c_.sharpness), hn::Sub(at(normed_, k), one)), c_.sharpness);
       put(score_, k, hn::Mul(hn::Mul(intra, hn::Set(d_, 1 / c_.self_sum[k])), at(score_, k)));
     }
   }
@@ -283,7 +286,7 @@ void terms(double low, double high, double sharpness, const double* a, const dou
   const double inverse = inverse_range(low, high);
   vectors(d, n, [&](std::int64_t i, std::size_t count) HWY_ATTR {
     const auto norm = normed(d, hn::Mul(load_some(d, a + i, count), load_some(d, b + i, count)), low, inverse);
-    const auto term = exp_of(d, hn::Mul(hn::Set(d, sharpness), hn::Sub(norm, hn::Set(d, 1.0))));
+    const auto term = exp_of(d, hn::Mul(hn::Set(d, sharpness), hn::Sub(norm, hn::Set(d, 1.0))), sharpness);
     store_some(term, d, out + i, count);
   });
 }

@@ -27,10 +27,11 @@ struct Competition {
   std::size_t tasks() const { return threshold.size(); }
 };
 
-// The scores of entries, in place: B e^-N (over N for kPairwiseTanh) in [-1, 1], -1 where one is no number, or beta.
+// The scores of entries, in place: B e^-N (over N for kPairwiseTanh) from -1 to 1 up to rounding, -1 where one is no
+// number, or beta.
 void competition_scores(const Competition& competition, std::span<double* const> rows, std::int64_t n);
 
-// Scores in [-1, 1] as numbers from 0 on, in the same order, and back: selection knows magnitudes.
+// Such scores as numbers from 0 on, in the same order, and back: selection knows magnitudes.
 void scores_as_magnitudes(double* scores, std::int64_t n);
 double magnitude_as_score(double magnitude);
 

@@ -134,12 +134,12 @@ void for_tiles(const Engine& engine, std::span<const Operand> operands, int extr
   const std::int64_t chunk = block * engine.blocking.blocks_per_chunk;
   const std::size_t inputs = operands.size(), rows = inputs + static_cast<std::size_t>(extra);
   engine.pool->for_each((n + chunk - 1) / chunk, [&](std::int64_t index, int worker) {
-    ScratchLease<T> scratch(inputs, rows, kTile);
+    ScratchLease<T> scratch(inputs, rows, kTileOf<T>);
     const std::int64_t begin = index * chunk, end = std::min(n, begin + chunk);
     open_views(*scratch, engine, operands, begin, end, engine.pool->size());
     for (std::int64_t at = begin; at < end;) {
       const std::int64_t block_end = std::min(end, (at / block + 1) * block);
-      const std::int64_t count = std::min(kTile, block_end - at);
+      const std::int64_t count = std::min(kTileOf<T>, block_end - at);
       convert_all(*scratch, engine, operands, begin, at, count, reading);
       tile(Tile<T>{at, count, scratch->rows, at + count == end}, at / block, worker);
       at += count;

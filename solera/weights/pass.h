@@ -5,9 +5,9 @@
 //   auto sums = reduce<float, Sum>(engine, operands, [](const Tile<float>& t, Sum& s) { s.add(t[0], t.count); });
 //
 // A tensor is cut into blocks of 65,536 elements counted from its start; a chunk is some whole blocks and the unit of
-// parallel work; a tile is up to 1,024 elements of one block, already float32 (or float64), in cache. A Reduce keeps
-// one state a block, fed tile by tile in order, and combines them in a fixed binary tree: neighbours first, then pairs
-// of neighbours. Everything runs on the engine's pool; passes may run inside a loop of the same pool.
+// parallel work; a tile is up to 1,024 elements of one block (512 of float64), already float32 (or float64), in cache.
+// A Reduce keeps one state a block, fed tile by tile in order, and combines them in a fixed binary tree: neighbours
+// first, then pairs of neighbours. Everything runs on the engine's pool; passes may run inside a loop of the same pool.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,9 @@
 namespace solera::weights {
 
 inline constexpr std::int64_t kTile = 1024;
+template <class T>
+inline constexpr std::int64_t kTileOf =
+    sizeof(T) == 8 ? kTile / 2 : kTile;  // four rows leave room in the nearest cache
 
 struct Blocking {
   std::int64_t block = 65536;  // elements; tests shrink it

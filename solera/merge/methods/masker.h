@@ -95,8 +95,8 @@ class MaskNotes {
     bits_.assign(models, std::vector<std::uint8_t>(static_cast<std::size_t>(stretches * tiles() * tile_bytes())));
   }
   std::uint8_t* at(std::size_t model, std::int64_t first) {
-    const std::int64_t tile = first / stretch_ * tiles() + first % stretch_ / tile_;
-    return bits_[model].data() + tile * tile_bytes();
+    const std::int64_t place = first % stretch_, tile = first / stretch_ * tiles() + place / tile_;
+    return bits_[model].data() + tile * tile_bytes() + place % tile_ / 8;  // half tiles of doubles
   }
 
  private:
