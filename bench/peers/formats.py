@@ -10,12 +10,11 @@ peer is mergekit-extract-lora; the share of the squared change that each adapter
 import argparse
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
 import textwrap
 
-from mergekit import install, run  # beside this file
+from mergekit import in_turn, install  # beside this file
 
 RANK = 16
 
@@ -69,14 +68,7 @@ print(f"{count} modules, {lost / whole:.4f} of the squared change left out")
 
 def compare(name, theirs, ours, out, runs):
     """Both commands in turn; their outputs are left at their places."""
-    results = ([], [])
-    for _ in range(runs):
-        for command, path, list_of in ((theirs, out[0], results[0]), (ours, out[1], results[1])):
-            shutil.rmtree(path, ignore_errors=True)
-            pathlib.Path(path).unlink(missing_ok=True)
-            list_of.append(run(command))
-    seconds = [statistics.median(t for t, _ in times) for times in results]
-    memory = [max(m for _, m in times) / 2**20 for times in results]
+    seconds, memory = in_turn([theirs, ours], out, runs)
     print(f"{name:6} peer {seconds[0]:6.2f} s {memory[0]:5.0f} MiB   solera {seconds[1]:.2f} s {memory[1]:4.0f} MiB"
           f"   {seconds[0] / seconds[1]:.1f} times", flush=True)
 

@@ -51,6 +51,17 @@ def run(command):
     return time.monotonic() - start, peak
 
 
+def in_turn(commands, outputs, runs):
+    """Seconds (medians) and peak anonymous MiB of each command, run in turn; an output is removed before its command runs."""
+    results = [[] for _ in commands]
+    for _ in range(runs):
+        for command, out, own in zip(commands, outputs, results):
+            shutil.rmtree(out, ignore_errors=True)
+            pathlib.Path(out).unlink(missing_ok=True)
+            own.append(run(command))
+    return ([statistics.median(t for t, _ in own) for own in results], [max(m for _, m in own) / 2**20 for own in results])
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--solera", default="build/release/bin/solera")
@@ -71,15 +82,9 @@ def main():
     print(f"mergekit {VERSION} against solera, {args.runs} runs each, {os.cpu_count()} cores")
     for method in args.methods:
         config, out = args.models / f"{method}.yaml", args.models / "out"
-        theirs, ours = [], []
-        for _ in range(args.runs):
-            for command, results in (([tool, config, out, "--no-write-model-card"], theirs),
-                                     ([args.solera, "merge", config, "-o", out, "--memory", "256MiB"], ours)):
-                shutil.rmtree(out, ignore_errors=True)
-                results.append(run(command))
+        seconds, memory = in_turn([[tool, config, out, "--no-write-model-card"],
+                                   [args.solera, "merge", config, "-o", out, "--memory", "256MiB"]], [out, out], args.runs)
         shutil.rmtree(out, ignore_errors=True)
-        seconds = [statistics.median(t for t, _ in results) for results in (theirs, ours)]
-        memory = [max(m for _, m in results) / 2**20 for results in (theirs, ours)]
         print(f"{method:16} mergekit {seconds[0]:6.2f} s {memory[0]:5.0f} MiB   solera {seconds[1]:.3f} s {memory[1]:3.0f} MiB"
               f"   {seconds[0] / seconds[1]:.0f} times", flush=True)
 

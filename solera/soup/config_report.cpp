@@ -79,10 +79,7 @@ Node report_json(const ConfigSearchReport& report) {
   object.set("trials", std::move(trials));
   object.set("generations", Node::integer(report.result.generations));
   object.set("restarts", Node::integer(report.result.restarts));
-  object.set("evaluations", Node::integer(report.evaluations));
-  object.set("cached", Node::integer(report.cached));
-  object.set("log", Node::text(report.log));
-  object.set("cache", Node::text(report.cache));
+  set_run(object, report);
   object.set("seconds", Node::number(report.seconds));
   return object;
 }

@@ -48,7 +48,7 @@ class Job {
     for (const std::string& line : plan.warnings) progress_.warn(line);
     for (const checkpoint::Checkpoint* input : plan.inputs()) report.paths.push_back(input->path());
     require_outputs(report);
-    require_memory(plan);
+    require_share(options_.evaluator, options_.jobs, merge::least_memory(plan, share().threads), "a candidate");
 
     Cache cache(report.cache);
     report.hashes = hashes_of(plan, cache);
@@ -63,8 +63,7 @@ class Job {
   merge::Plan plan_of(std::span<const double> values) const {
     return merge::make_plan(varied_.with(values), {.single_file = checkpoint::is_single_file(options_.out)});
   }
-  int threads_of_one() const { return std::max(1, options_.evaluator.threads / options_.jobs); }
-  std::uint64_t memory_of_one() const { return options_.evaluator.memory / static_cast<std::uint64_t>(options_.jobs); }
+  EvaluatorOptions share() const { return share_of(options_.evaluator, options_.jobs); }
 
   void require_outputs(const ConfigSearchReport& report) const {
     std::vector<std::string> inputs = report.paths;
@@ -73,14 +72,6 @@ class Job {
     checkpoint::require_writable(options_.out, options_.force, inputs);
     if (exists(report.best_config) && same_file(report.best_config, options_.config))
       throw usage_error(cat(report.best_config, " is an input, and would be replaced"), "", "choose another --output");
-  }
-
-  void require_memory(const merge::Plan& plan) const {
-    const std::uint64_t least = merge::least_memory(plan, threads_of_one());
-    if (least > memory_of_one())
-      throw usage_error(cat("--memory ", binary_text(options_.evaluator.memory), " for ", options_.jobs,
-                            options_.jobs == 1 ? " job" : " jobs", " leaves less than the ", binary_text(least),
-                            " that a candidate needs"));
   }
 
   static std::vector<std::string> hashes_of(const merge::Plan& plan, Cache& cache) {
@@ -105,9 +96,7 @@ class Job {
   }
 
   void search(ConfigSearchReport& report, Cache& cache) {
-    EvaluatorOptions evaluator = options_.evaluator;
-    evaluator.threads = threads_of_one();
-    evaluator.memory = memory_of_one();
+    const EvaluatorOptions evaluator = share();
     Scorer scorer(cache, evaluator, !checkpoint::is_single_file(options_.out), progress_);
     TrialLog log(report.log);
     progress_.begin("search", static_cast<std::uint64_t>(options_.budget), "trials");
@@ -170,10 +159,7 @@ class Job {
 
 }  // namespace
 
-std::string default_best_config(const std::string& out) {
-  const std::string log = default_log(out), ending = ".trials.jsonl";
-  return log.substr(0, log.size() - ending.size()) + ".best.yaml";
-}
+std::string default_best_config(const std::string& out) { return output_stem(out) + ".best.yaml"; }
 
 ConfigSearchReport search_config(const ConfigSearchOptions& options, Progress& progress) {
   require_options(options);

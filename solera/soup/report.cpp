@@ -115,10 +115,7 @@ Node report_json(const SoupReport& report) {
     int number = 0;
     for (const Trial& trial : report.search.trials) trials.push(trial_json(trial, ++number, report));
     object.set("trials", std::move(trials));
-    object.set("evaluations", Node::integer(report.evaluations));
-    object.set("cached", Node::integer(report.cached));
-    object.set("log", Node::text(report.log));
-    object.set("cache", Node::text(report.cache));
+    set_run(object, report);
   }
   object.set("seconds", Node::number(report.seconds));
   return object;

@@ -24,6 +24,14 @@ std::string blend_trial_line(const BlendTrial& trial, const SoupReport& report);
 // trials, with a level for the first one under the name `start` unless it is empty.
 Table better_table(const BlendResult& result, std::size_t before);
 std::string trials_plot(const BlendResult& result, const std::string& title, const std::string& start);
+// In a report's JSON object: how many evaluations were run, and where they are remembered.
+template <class Report>
+void set_run(Node& object, const Report& report) {
+  object.set("evaluations", Node::integer(report.evaluations));
+  object.set("cached", Node::integer(report.cached));
+  object.set("log", Node::text(report.log));
+  object.set("cache", Node::text(report.cache));
+}
 std::string evaluations_text(int ran, int cached);   // "5 evaluations, 0 cached"
 std::string trials_text(const BlendResult& result);  // "60 trials in 9 generations"
 

@@ -215,10 +215,7 @@ Node blend_json(const SoupReport& report) {
   object.set("trials", std::move(trials));
   object.set("generations", Node::integer(result.generations));
   object.set("restarts", Node::integer(result.restarts));
-  object.set("evaluations", Node::integer(report.evaluations));
-  object.set("cached", Node::integer(report.cached));
-  object.set("log", Node::text(report.log));
-  object.set("cache", Node::text(report.cache));
+  set_run(object, report);
   object.set("seconds", Node::number(report.seconds));
   return object;
 }

@@ -83,6 +83,18 @@ void require_evaluator(const EvaluatorOptions& options) {
     if (!exists(path)) throw missing_file(path);
 }
 
+EvaluatorOptions share_of(EvaluatorOptions all, int jobs) {
+  all.threads = std::max(1, all.threads / jobs);
+  all.memory /= static_cast<std::uint64_t>(jobs);
+  return all;
+}
+
+void require_share(const EvaluatorOptions& all, int jobs, std::uint64_t least, const std::string& candidate) {
+  if (least <= share_of(all, jobs).memory) return;
+  throw usage_error(cat("--memory ", binary_text(all.memory), " for ", jobs, jobs == 1 ? " job" : " jobs",
+                        " leaves less than the ", binary_text(least), " that ", candidate, " needs"));
+}
+
 std::optional<std::string> loss_word(std::string_view metric) {
   std::string lower(metric.substr(metric.rfind('/') == std::string_view::npos ? 0 : metric.rfind('/') + 1));
   std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });

@@ -37,6 +37,11 @@ struct EvaluatorOptions {
 // Throws Error (usage) for a time limit or threads out of range, Error (input) for data that are not there.
 void require_evaluator(const EvaluatorOptions& options);
 
+// The threads and memory that one of `jobs` candidates has, made at the same time.
+EvaluatorOptions share_of(EvaluatorOptions all, int jobs);
+// Throws Error (usage) if one job has less than the `least` that a candidate, as `candidate` calls it, needs.
+void require_share(const EvaluatorOptions& all, int jobs, std::uint64_t least, const std::string& candidate);
+
 // The word of a metric's name that says that less is better: "loss" of "eval_loss", "perplexity" of
 // "/results/wiki/word_perplexity,none".
 std::optional<std::string> loss_word(std::string_view metric);

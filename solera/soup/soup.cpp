@@ -99,11 +99,6 @@ class Job {
   }
 
  private:
-  int threads_of_one() const { return std::max(1, options_.evaluator.threads / options_.search.jobs); }
-  std::uint64_t memory_of_one() const {
-    return options_.evaluator.memory / static_cast<std::uint64_t>(options_.search.jobs);
-  }
-
   bool boxed() const { return options_.recipe == Recipe::kCmaes && options_.coefficients.domain == Domain::kBox; }
 
   // The largest candidate is planned before anything is scored: what it is refused for must not cost an evaluation.
@@ -111,11 +106,9 @@ class Job {
   std::vector<std::string> mergeable_tensors() const {
     const merge::Plan plan =
         merge::make_plan(blend_config(ingredients_, std::vector<Node>(ingredients_.paths.size(), Node::number(1))), {});
-    const std::uint64_t least = merge::least_memory(plan, threads_of_one());
-    if (least > memory_of_one())
-      throw usage_error(cat("--memory ", binary_text(options_.evaluator.memory), " for ", options_.search.jobs,
-                            options_.search.jobs == 1 ? " job" : " jobs", " leaves less than the ", binary_text(least),
-                            " that a candidate of all models needs"));
+    const EvaluatorOptions& all = options_.evaluator;
+    const int jobs = options_.search.jobs;
+    require_share(all, jobs, merge::least_memory(plan, share_of(all, jobs).threads), "a candidate of all models");
     std::vector<std::string> names;
     for (const merge::TensorPlan& tensor : plan.tensors)
       if (tensor.action == merge::TensorPlan::Action::kMerge) names.push_back(tensor.out.name);
@@ -134,10 +127,8 @@ class Job {
     report.cache = options_.cache.empty() ? default_cache(options_.out) : options_.cache;
     report.log = options_.log.empty() ? default_log(options_.out) : options_.log;
     Cache cache(report.cache);
-    EvaluatorOptions evaluator_options = options_.evaluator;
-    evaluator_options.threads = threads_of_one();
-    evaluator_options.memory = memory_of_one();
-    Evaluator evaluator(ingredients_, cache, evaluator_options, progress_, report.groups);
+    Evaluator evaluator(ingredients_, cache, share_of(options_.evaluator, options_.search.jobs), progress_,
+                        report.groups);
     TrialLog log(report.log);
     progress_.begin("soup", trials_to_expect(), "trials");
     int number = 0;
@@ -246,17 +237,17 @@ class Job {
 
 }  // namespace
 
-std::string default_log(const std::string& out) {
+std::string output_stem(const std::string& out) {
   std::string stem = out;
   while (stem.size() > 1 && stem.back() == '/') stem.pop_back();
   if (checkpoint::is_single_file(stem)) stem.resize(stem.rfind('.'));
-  return stem + ".trials.jsonl";
+  return stem;
 }
 
+std::string default_log(const std::string& out) { return output_stem(out) + ".trials.jsonl"; }
+
 std::string default_cache(const std::string& out) {
-  std::string stem = out;
-  while (stem.size() > 1 && stem.back() == '/') stem.pop_back();
-  return join_path(parent_folder(stem), ".solera-cache");
+  return join_path(parent_folder(output_stem(out)), ".solera-cache");
 }
 
 SoupReport make_soup(const SoupOptions& options, Progress& progress) { return Job(options, progress).run(); }

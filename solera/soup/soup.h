@@ -90,7 +90,8 @@ std::string summary_line(const SoupReport& report);
 Node report_json(const SoupReport& report);
 std::string score_plot(const SoupReport& report);
 
-// "soup.safetensors" gives "soup.trials.jsonl".
+// "soup" of "soup.safetensors" and of the folder "soup/"; "soup.trials.jsonl" of either; ".solera-cache" beside it.
+std::string output_stem(const std::string& out);
 std::string default_log(const std::string& out);
 std::string default_cache(const std::string& out);
 

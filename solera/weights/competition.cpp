@@ -165,10 +165,10 @@ class Place {
       put(normed_, k, hn::CopySign(normed(d_, magnitude, c_.low[k], inverse_[k]), change));
       sum = hn::Add(sum, c_.inter == InterScore::kSumTanh ? change : at(normed_, k));
     }
-    const auto least = hn::Set(d_, -1.0), most = hn::Set(d_, 1.0), sharpness = hn::Set(d_, c_.sharpness);
+    const auto least = hn::Set(d_, -1.0), one = hn::Set(d_, 1.0), sharpness = hn::Set(d_, c_.sharpness);
     for (std::size_t k = 0; k < tasks_; ++k) {
       const auto norm = at(normed_, k);
-      const auto intra = exp_of(d_, hn::Mul(sharpness, hn::Sub(hn::Mul(norm, norm), most)), c_.sharpness);
+      const auto intra = exp_of(d_, hn::Mul(sharpness, hn::Sub(hn::Mul(norm, norm), one)), c_.sharpness);
       const auto inter =
           c_.inter == InterScore::kPairwiseTanh ? mean_of_pairs(norm) : tanh_of(d_, hn::Mul(at(change_, k), sum));
       const auto score = hn::Mul(intra, inter);

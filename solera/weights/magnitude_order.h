@@ -27,6 +27,9 @@ struct BucketWidth {
     shift = mantissa + kBinades - width;
     count = std::size_t{1} << width;
   }
+  std::size_t of(std::uint64_t below_top) const {  // the bucket of a magnitude whose bits are so far below the top's
+    return static_cast<std::size_t>(std::min<std::uint64_t>(below_top >> shift, count - 1));
+  }
   int shift;
   std::size_t count;
 };
@@ -41,9 +44,7 @@ struct MagnitudeBuckets : BucketWidth {
   static std::uint64_t bits(T value) {
     return std::bit_cast<std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>(std::abs(value));
   }
-  std::size_t of(T value) const {
-    return static_cast<std::size_t>(std::min<std::uint64_t>((top - bits(value)) >> shift, count - 1));
-  }
+  std::size_t of(T value) const { return BucketWidth::of(top - bits(value)); }
 
   std::uint64_t top = 0;  // the largest magnitude's bits
 };

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <type_traits>
 
+#include "solera/weights/magnitude_order.h"
 #include "solera/weights/simd.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -81,17 +81,17 @@ Lists part(const std::uint16_t* halves, std::uint32_t sure, std::uint32_t most, 
   return lists;
 }
 
-void bucket(const std::uint32_t* bits, std::int64_t n, std::uint32_t top, int shift, std::uint32_t last,
+void bucket(const std::uint32_t* bits, std::int64_t n, std::uint32_t top, const BucketWidth& width,
             std::uint32_t* buckets) {
   const D d;
-  const auto from = hn::Set(d, top), most = hn::Set(d, last);
+  const auto from = hn::Set(d, top), last = hn::Set(d, static_cast<std::uint32_t>(width.count - 1));
   sweep(
       d, n,
       [&](std::int64_t i) HWY_ATTR {
-        const auto below = hn::ShiftRightSame(hn::Sub(from, hn::LoadU(d, bits + i)), shift);
-        hn::StoreU(hn::Min(below, most), d, buckets + i);
+        const auto below = hn::ShiftRightSame(hn::Sub(from, hn::LoadU(d, bits + i)), width.shift);
+        hn::StoreU(hn::Min(below, last), d, buckets + i);
       },
-      [&](std::int64_t i) { buckets[i] = std::min((top - bits[i]) >> shift, last); });
+      [&](std::int64_t i) { buckets[i] = static_cast<std::uint32_t>(width.of(top - bits[i])); });
 }
 
 // How many are above the value, or equal to it.
@@ -151,53 +151,62 @@ void RankedMask<T>::keep_sorted(const RandomStream& stream, std::int64_t first,
   }
 }
 
+template <>
+void RankedMask<double>::keep_bucketed(const RandomStream& stream, std::int64_t first,
+                                       std::span<const std::uint32_t> thresholds, std::span<double> values) {
+  keep_sorted(stream, first, thresholds, values, values);
+}
+
+template <>
+void RankedMask<float>::keep_bucketed(const RandomStream& stream, std::int64_t first,
+                                      std::span<const std::uint32_t> thresholds, std::span<float> values) {
+  const std::int64_t n = std::ssize(values);
+  magnitudes_.resize(values.size());
+  for (auto* list : {&bits_, &candidates_}) list->resize(values.size() + kRoom);
+  const std::uint32_t top = HWY_DYNAMIC_DISPATCH(magnitudes)(values.data(), n, magnitudes_.data());
+  const Lists lists =
+      HWY_DYNAMIC_DISPATCH(part)(halves_.data(), thresholds.back() >> 16, thresholds.front() >> 16, magnitudes_.data(),
+                                 n, values.data(), bits_.data(), candidates_.data());
+  if (lists.candidates == 0) return;
+
+  const BucketWidth width(static_cast<std::size_t>(lists.nonzero), 23);
+  buckets_.resize(static_cast<std::size_t>(lists.nonzero));
+  HWY_DYNAMIC_DISPATCH(bucket)(bits_.data(), lists.nonzero, top, width, buckets_.data());
+  starts_.assign(width.count + 1, 0);
+  for (const std::uint32_t bucket : buckets_) ++starts_[bucket + 1];
+  for (std::size_t b = 1; b <= width.count; ++b) starts_[b] += starts_[b - 1];
+
+  const std::span<const std::uint32_t> candidates(candidates_.data(), static_cast<std::size_t>(lists.candidates));
+  open_.resize(candidates.size() + 1);
+  std::size_t open = 0;
+  for (const std::uint32_t at : candidates) {
+    const std::size_t bucket = width.of(top - std::bit_cast<std::uint32_t>(magnitudes_[at]));
+    const std::uint32_t surely = thresholds[starts_[bucket + 1] - 1] >> 16,
+                        possibly = thresholds[starts_[bucket]] >> 16;
+    const std::uint32_t half = halves_[at];
+    open_[open] = at;
+    open += static_cast<std::size_t>(half >= surely) & static_cast<std::size_t>(half <= possibly);
+    values[at] = kept(values[at], half <= possibly);
+  }
+  if (open > kMostOpen) return keep_sorted(stream, first, thresholds, magnitudes_, values);
+  for (const std::uint32_t at : std::span(open_.data(), open)) {
+    const float magnitude = magnitudes_[at];
+    const std::uint32_t rank =
+        HWY_DYNAMIC_DISPATCH(count_above)(bits_.data(), lists.nonzero, std::bit_cast<std::uint32_t>(magnitude)) +
+        HWY_DYNAMIC_DISPATCH(count_equal)(magnitudes_.data(), at, magnitude);
+    if (!is_below(stream, first + at, halves_[at], thresholds[rank])) values[at] = 0;
+  }
+}
+
 template <class T>
 void RankedMask<T>::keep(const RandomStream& stream, std::int64_t first, std::span<const std::uint32_t> thresholds,
                          std::span<T> values) {
-  const std::size_t n = values.size();
-  halves_.resize(n);
+  halves_.resize(values.size());
   upper_halves(stream, first, halves_);
-  if (sizeof(T) == 8 || n < 64) return keep_sorted(stream, first, thresholds, values, values);
-  if constexpr (std::is_same_v<T, float>) {
-    const auto count = static_cast<std::int64_t>(n);
-    magnitudes_.resize(n);
-    for (auto* list : {&bits_, &candidates_}) list->resize(n + kRoom);
-    const std::uint32_t top = HWY_DYNAMIC_DISPATCH(magnitudes)(values.data(), count, magnitudes_.data());
-    const auto lists =
-        HWY_DYNAMIC_DISPATCH(part)(halves_.data(), thresholds.back() >> 16, thresholds.front() >> 16,
-                                   magnitudes_.data(), count, values.data(), bits_.data(), candidates_.data());
-    if (lists.candidates == 0) return;
-
-    const BucketWidth width(static_cast<std::size_t>(lists.nonzero), 23);
-    const auto last = static_cast<std::uint32_t>(width.count - 1);
-    buckets_.resize(n);
-    HWY_DYNAMIC_DISPATCH(bucket)(bits_.data(), lists.nonzero, top, width.shift, last, buckets_.data());
-    starts_.assign(width.count + 1, 0);
-    for (std::int64_t i = 0; i < lists.nonzero; ++i) ++starts_[buckets_[static_cast<std::size_t>(i)] + 1];
-    for (std::size_t b = 1; b <= width.count; ++b) starts_[b] += starts_[b - 1];
-
-    const std::span<const std::uint32_t> candidates(candidates_.data(), static_cast<std::size_t>(lists.candidates));
-    open_.resize(candidates.size() + 1);
-    std::size_t open = 0;
-    for (const std::uint32_t at : candidates) {
-      const std::uint32_t bucket = std::min((top - std::bit_cast<std::uint32_t>(magnitudes_[at])) >> width.shift, last);
-      const std::uint32_t surely = thresholds[starts_[bucket + 1] - 1] >> 16,
-                          possibly = thresholds[starts_[bucket]] >> 16;
-      const std::uint32_t half = halves_[at];
-      open_[open] = at;
-      open += static_cast<std::size_t>(half >= surely) & static_cast<std::size_t>(half <= possibly);
-      values[at] = kept(values[at], half <= possibly);
-    }
-    if (open > kMostOpen) return keep_sorted(stream, first, thresholds, magnitudes_, values);
-    for (std::size_t k = 0; k < open; ++k) {
-      const std::uint32_t at = open_[k];
-      const float magnitude = magnitudes_[at];
-      const std::uint32_t rank =
-          HWY_DYNAMIC_DISPATCH(count_above)(bits_.data(), lists.nonzero, std::bit_cast<std::uint32_t>(magnitude)) +
-          HWY_DYNAMIC_DISPATCH(count_equal)(magnitudes_.data(), at, magnitude);
-      if (!is_below(stream, first + at, halves_[at], thresholds[rank])) values[at] = 0;
-    }
-  }
+  if (values.size() < 64)
+    keep_sorted(stream, first, thresholds, values, values);
+  else
+    keep_bucketed(stream, first, thresholds, values);
 }
 
 template <class T>

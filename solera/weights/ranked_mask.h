@@ -29,6 +29,8 @@ class RankedMask {
  private:
   void keep_sorted(const RandomStream& stream, std::int64_t first, std::span<const std::uint32_t> thresholds,
                    std::span<const T> magnitudes, std::span<T> values);
+  void keep_bucketed(const RandomStream& stream, std::int64_t first, std::span<const std::uint32_t> thresholds,
+                     std::span<T> values);
 
   MagnitudeOrder<T> order_;
   std::vector<std::uint16_t> halves_;             // upper halves of the draws

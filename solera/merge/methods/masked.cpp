@@ -1,6 +1,7 @@
 #include "solera/merge/methods/masked.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -57,11 +58,11 @@ std::vector<Band<T>> bands_of(const TensorPass& pass, const MaskedMerge& merge) 
 // Bytes of a tensor's notes; 0 where none are taken: nothing is measured of random masks, or they are too many to keep.
 std::uint64_t notes_memory(const MaskedMerge& merge, std::int64_t elements) {
   constexpr std::uint64_t kMost = 16 << 20;
-  const auto random = std::count_if(merge.models.begin(), merge.models.end(),
-                                    [](const ModelMask& model) { return model.l1 && model.draw; });
-  if (random == 0 || merge.granularity != Granularity::kTensor) return 0;
-  const std::uint64_t bytes = static_cast<std::uint64_t>(elements) / 8 * merge.models.size();
-  return bytes > kMost ? 0 : std::max<std::uint64_t>(bytes, 1);
+  if (merge.granularity != Granularity::kTensor ||
+      std::none_of(merge.models.begin(), merge.models.end(), std::mem_fn(&ModelMask::measures_draws)))
+    return 0;
+  const std::uint64_t bytes = MaskNotes::bytes(elements, merge.rank_row) * merge.models.size();
+  return bytes > kMost ? 0 : bytes;
 }
 
 template <class T>

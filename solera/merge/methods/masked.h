@@ -58,6 +58,8 @@ struct ModelMask {
   std::optional<RandomMask> draw;
   double scale = 1;  // c_t, factor on the survivors
   bool l1 = false;   // it is sum |tau_t| / sum |d_t| of the group instead; 1 where one of them is below 1e-7 (mergekit)
+
+  bool measures_draws() const { return l1 && draw; }
 };
 
 // What a tensor gets.

@@ -86,24 +86,37 @@ struct Ladder {
 };
 
 // Random masks of a tensor that norms are measured with before it is merged: a bit an element and model, so that draws
-// and ranks are found once. Tiles are those of for_tiles(), or rows.
+// and ranks are found once. Tiles are those of for_tiles() with such blocks, or rows.
 class MaskNotes {
  public:
   MaskNotes(std::size_t models, std::int64_t elements, std::int64_t block, std::int64_t rank_row)
-      : stretch_(rank_row > 0 ? rank_row : block), tile_(rank_row > 0 ? rank_row : weights::kTile) {
-    const std::int64_t stretches = (elements + stretch_ - 1) / stretch_;
-    bits_.assign(models, std::vector<std::uint8_t>(static_cast<std::size_t>(stretches * tiles() * tile_bytes())));
-  }
-  std::uint8_t* at(std::size_t model, std::int64_t first) {
-    const std::int64_t place = first % stretch_, tile = first / stretch_ * tiles() + place / tile_;
-    return bits_[model].data() + tile * tile_bytes() + place % tile_ / 8;  // half tiles of doubles
+      : places_(block, rank_row), bits_(models, std::vector<std::uint8_t>(places_.bytes(elements))) {}
+  std::uint8_t* at(std::size_t model, std::int64_t first) { return bits_[model].data() + places_.of(first); }
+
+  // Of one model, with blocks as they usually are.
+  static std::uint64_t bytes(std::int64_t elements, std::int64_t rank_row) {
+    return Places(weights::Blocking().block, rank_row).bytes(elements);
   }
 
  private:
-  std::int64_t tiles() const { return (stretch_ + tile_ - 1) / tile_; }
-  std::int64_t tile_bytes() const { return (tile_ + 7) / 8; }
+  // Every tile begins a byte, however long it is.
+  struct Places {
+    Places(std::int64_t block, std::int64_t rank_row)
+        : stretch(rank_row > 0 ? rank_row : block), tile(rank_row > 0 ? rank_row : weights::kTile) {}
+    std::size_t bytes(std::int64_t elements) const {
+      return static_cast<std::size_t>((elements + stretch - 1) / stretch * stretch_bytes());
+    }
+    std::int64_t of(std::int64_t first) const {
+      const std::int64_t place = first % stretch;
+      return first / stretch * stretch_bytes() + place / tile * tile_bytes() +
+             place % tile / 8;  // half tiles of doubles
+    }
+    std::int64_t tile_bytes() const { return (tile + 7) / 8; }
+    std::int64_t stretch_bytes() const { return (stretch + tile - 1) / tile * tile_bytes(); }
+    std::int64_t stretch, tile;
+  };
 
-  std::int64_t stretch_, tile_;
+  Places places_;
   std::vector<std::vector<std::uint8_t>> bits_;
 };
 
@@ -194,7 +207,7 @@ class Masker {
  private:
   static std::span<T> span_of(T* values, std::int64_t n) { return {values, static_cast<std::size_t>(n)}; }
 
-  bool is_noted(std::size_t t) const { return notes_ && merge_.models[t].l1 && merge_.models[t].draw; }
+  bool is_noted(std::size_t t) const { return notes_ && merge_.models[t].measures_draws(); }
 
   // Zeroes what model t's mask drops.
   void mask(std::size_t t, std::int64_t first, T* changes, std::int64_t n) const {
